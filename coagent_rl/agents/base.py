@@ -1,0 +1,411 @@
+"""What all agents share: the training loop, saving and loading, logging."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+import zipfile
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.utils import safe_mean
+
+from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
+from coagent_rl.critics import RewardCritic, TDLambdaCritic
+from coagent_rl.learner import Learner
+from coagent_rl.networks.forward import forward
+from coagent_rl.networks.units import SAMPLE
+from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
+
+SelfCoagent = TypeVar("SelfCoagent", bound="CoagentAlgorithm")
+
+NOISE_BLOCK = 4096  # numbers per unit drawn at once: a Generator costs more to pass to a kernel than a whole step
+TRUNCATIONS = ("bootstrap", "zero_td_error")
+CRITICS = ("td", None)
+
+
+class Noise:
+    """The units' noise for training, drawn in blocks from one generator.
+
+    Plain state, so that it pickles with the model and training resumes in the middle of a block.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.block = np.zeros((0, 0, 0), np.float32)
+        self.cursor = 0
+
+
+class CoagentAlgorithm(BaseAlgorithm):
+    """Actor-critic with eligibility traces whose actor is a coagent network.
+
+    Each environment step is one learning step: the critic turns the transition into a TD error, the rule (a subclass) turns
+    the TD error into a signal for every unit, and trace × signal moves the parameters.
+
+    Args:
+        policy: ``"MlpPolicy"`` or a subclass of `CoagentPolicy`.
+        env: a Gymnasium environment, its id, or a Stable-Baselines3 vectorised environment of any size. With several, each
+            has traces of its own and the updates are averaged.
+        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`.
+        gamma: discount γ.
+        actor_lambda, critic_lambda: trace decay rates λ; traces decay by γλ per step.
+        temperature: of the output layer's softmax.
+        critic: ``"td"``, a network trained by TD(λ), or None: the reward is the reinforcement.
+        optimizer: of actor and critic, ``"adam"``, ``"rmsprop"`` or ``"sgd"``.
+        weight_decay: c in the actor's -2cw.
+        frozen_layers: actor layers that keep their initial parameters, by index, or ``"hidden"`` for all but the output: the
+            control that shows what the hidden units' learning adds.
+        truncation: where a time limit cuts an episode, ``"bootstrap"`` from the last observation, or take a
+            ``"zero_td_error"`` as the papers' code does.
+        policy_kwargs: see `CoagentPolicy`, e.g. ``dict(net_arch=dict(pi=[64, 32], vf=[64, 32]))``.
+        stats_window_size, tensorboard_log, verbose, seed: as in Stable-Baselines3.
+        device: accepted for compatibility; everything runs on the CPU.
+
+    Raises:
+        ValueError: for unsupported spaces, learning rates that do not match the layers, or other values out of range.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": CoagentPolicy}
+    policy: CoagentPolicy
+
+    def __init__(
+        self,
+        policy: str | type[CoagentPolicy],
+        env: GymEnv | str | None,
+        actor_learning_rate: Rates | LinearSchedule,
+        critic_learning_rate: Rates | LinearSchedule,
+        gamma: float = 0.98,
+        actor_lambda: float = 0.0,
+        critic_lambda: float = 0.8,
+        temperature: float = 1.0,
+        critic: str | None = "td",
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        frozen_layers: str | Sequence[int] = (),
+        truncation: str = "bootstrap",
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: Any = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=0.0,  # every layer has its own rate below
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device="cpu",
+            support_multi_env=True,
+            seed=seed,
+        )
+        if not issubclass(self.policy_class, CoagentPolicy):
+            raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of CoagentPolicy, not {policy!r}.")
+        for name, value in {"gamma": gamma, "actor_lambda": actor_lambda, "critic_lambda": critic_lambda}.items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], not {value!r}.")
+        if not weight_decay >= 0.0:
+            raise ValueError(f"weight_decay must not be negative, not {weight_decay!r}.")
+        if critic not in CRITICS:
+            raise ValueError(f"critic must be one of {CRITICS}, not {critic!r}.")
+        if truncation not in TRUNCATIONS:
+            raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {truncation!r}.")
+        self.algorithm = type(self).__name__
+        self.actor_learning_rate = as_schedule(actor_learning_rate, "actor_learning_rate")
+        self.critic_learning_rate = as_schedule(critic_learning_rate, "critic_learning_rate")
+        self.gamma = float(gamma)
+        self.actor_lambda = float(actor_lambda)
+        self.critic_lambda = float(critic_lambda)
+        self.temperature = float(temperature)
+        self.critic_kind = critic
+        self.optimizer = optimizer
+        self.weight_decay = float(weight_decay)
+        self.frozen_layers = frozen_layers if isinstance(frozen_layers, str) else tuple(frozen_layers)
+        self.truncation = truncation
+        self.noise: Noise | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    # ------------------------------------------------------------------ the rule, given by a subclass
+
+    @abstractmethod
+    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
+        """Change the actor's parameters by what the rule makes of the TD errors.
+
+        ``actor.activity`` holds what the units did in the step that ``td_errors`` (n_envs,) judges.
+        """
+
+    def _policy_arguments(self) -> dict[str, Any]:
+        """Arguments of the policy that a rule needs to be different; the user's ``policy_kwargs`` win."""
+        return {}
+
+    def _check_networks(self) -> None:
+        """Raise a ValueError where the rule is not defined for the network's units."""
+
+    # ------------------------------------------------------------------ construction
+
+    def _setup_model(self) -> None:
+        observation_size(self.observation_space)
+        check_action_space(self.action_space)
+        self.set_random_seed(self.seed)
+        arguments = {
+            "temperature": self.temperature,
+            "has_critic": self.critic_kind is not None,
+            "seed": self.seed,
+            **self._policy_arguments(),
+            **self.policy_kwargs,
+        }
+        try:
+            policy = self.policy_class(self.observation_space, self.action_space, **arguments)
+        except TypeError as error:
+            raise ValueError(f"policy_kwargs {self.policy_kwargs}: {error}") from error
+        assert isinstance(policy, CoagentPolicy)
+        self.policy = policy
+        self._check_networks()
+        network = self.policy.actor
+        self.actor = Learner(
+            network,
+            self.n_envs,
+            self.actor_learning_rate,
+            self.optimizer,
+            self.gamma * self.actor_lambda,
+            self.weight_decay,
+            "actor_learning_rate",
+            self._frozen_indices(network.depth),
+        )
+        self.critic: TDLambdaCritic | RewardCritic
+        if self.policy.value is None:
+            self.critic = RewardCritic(self.n_envs)
+        else:
+            learner = Learner(
+                self.policy.value,
+                self.n_envs,
+                self.critic_learning_rate,
+                self.optimizer,
+                self.gamma * self.critic_lambda,
+                name="critic_learning_rate",
+            )
+            self.critic = TDLambdaCritic(learner, self.gamma)
+        if self.noise is None:
+            self.noise = Noise(np.random.default_rng(np.random.SeedSequence(self.seed).spawn(3)[2]))
+        self._never = np.zeros(self.n_envs, dtype=bool)
+
+    def _frozen_indices(self, depth: int) -> tuple[int, ...]:
+        if self.frozen_layers == "hidden":
+            return tuple(range(depth - 1))
+        if isinstance(self.frozen_layers, str) or not all(0 <= index < depth for index in self.frozen_layers):
+            raise ValueError(
+                f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
+            )
+        return self.frozen_layers
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
+        super().set_random_seed(seed)
+        if seed is not None and getattr(self, "policy", None) is not None:
+            self.noise = Noise(np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[2]))
+            self.policy.seed_predictions(seed)
+
+    # ------------------------------------------------------------------ training
+
+    def learn(
+        self: SelfCoagent,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfCoagent:
+        """Train for ``total_timesteps`` environment steps, one learning step each.
+
+        Args:
+            log_interval: number of finished episodes between two log entries (at least 1 000 time steps apart).
+
+        The others are as in Stable-Baselines3. ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
+
+        Raises:
+            ValueError: if an observation or a reward is NaN or infinite, before anything has been learned from it.
+        """
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name or self.algorithm, progress_bar
+        )
+        env = self.env
+        assert env is not None and self.noise is not None and self._last_episode_starts is not None
+        callback.on_training_start(locals(), globals())
+        policy, critic, actor, noise = self.policy, self.critic, self.actor, self.noise
+        network = actor.network
+        structure = (network.layout, network.constants, network.parameters, actor.activity)
+        bounds = (self.action_space.low, self.action_space.high) if isinstance(self.action_space, spaces.Box) else None
+        outputs = actor.outputs
+        zero_where_truncated = self.truncation == "zero_td_error"
+        episode, last_logged, last_logged_at = self._episode_num, self._episode_num, self.num_timesteps
+        observations = policy.encode(self._last_obs)
+
+        while self.num_timesteps < total_timesteps:
+            if noise.cursor >= noise.block.shape[0] or noise.block.shape[1] != self.n_envs:
+                length = max(1, NOISE_BLOCK // self.n_envs)
+                noise.block, noise.cursor = network.draw_noise(noise.rng, length, self.n_envs), 0
+            if not forward(*structure, observations, noise.block, noise.cursor, SAMPLE):
+                self._raise_not_finite(observations, None)
+            noise.cursor += 1
+            actions = outputs.argmax(axis=1) if bounds is None else np.clip(outputs, *bounds)
+
+            new_obs, rewards, dones, infos = env.step(actions)
+            next_inputs = policy.encode(new_obs)
+            ended = int(np.count_nonzero(dones))
+            if ended:
+                ends, truncated = self._ends(next_inputs, dones, infos)
+                terminated = dones & ~truncated
+                ignored = truncated if zero_where_truncated else self._never
+            else:
+                ends, terminated, ignored = next_inputs, dones, self._never
+            episode_starts = self._last_episode_starts
+            if not critic.learn(
+                observations, rewards, ends, terminated, ignored, episode_starts, self.num_timesteps
+            ):
+                self._raise_not_finite(ends, rewards)
+            self._learn_actor(actor, critic.td_errors, episode_starts)
+            self.num_timesteps += self.n_envs
+            self._n_updates += 1
+
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
+            observations = next_inputs
+            self._update_info_buffer(infos, dones)
+            callback.update_locals(locals())
+            if not callback.on_step():
+                break
+            if ended:
+                self._episode_num += ended
+                if self._episode_num - last_logged >= log_interval and self.num_timesteps - last_logged_at >= 1000:
+                    last_logged, last_logged_at = self._episode_num, self.num_timesteps
+                    self.dump_logs()
+
+        callback.on_training_end()
+        return self
+
+    def _ends(
+        self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Network inputs with the terminal observation where an episode ended, and which of the ends were cuts."""
+        ends, truncated = next_inputs.copy(), np.zeros_like(dones)
+        for row in np.flatnonzero(dones):
+            ends[row] = self.policy.encode(infos[row]["terminal_observation"][None])[0]
+            truncated[row] = infos[row].get("TimeLimit.truncated", False)
+        return ends, truncated
+
+    def _raise_not_finite(self, inputs: np.ndarray, rewards: np.ndarray | None) -> None:
+        for name, rows in (("observation", inputs), ("reward", rewards)):
+            if rows is None:
+                continue
+            for row, values in enumerate(np.atleast_1d(rows)):
+                if not np.all(np.isfinite(values)):
+                    raise ValueError(
+                        f"The {name} of environment {row} is not finite at time step {self.num_timesteps}: {values}. "
+                        f"Nothing was learned from it; the parameters are those of the last finite step."
+                    )
+        raise ValueError(f"An observation was not finite at time step {self.num_timesteps}.")
+
+    def dump_logs(self) -> None:
+        """Write the running statistics to the logger."""
+        assert self.ep_info_buffer is not None
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        if self.ep_info_buffer:
+            self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
+            self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
+        self.logger.record("time/episodes", self._episode_num, exclude="tensorboard")
+        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.record("train/td_error", float(np.mean(np.abs(self.critic.td_errors))))
+        self.logger.record("train/actor_learning_rate", float(self.actor.learning_rates(self.num_timesteps)[-1]))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.dump(step=self.num_timesteps)
+
+    # ------------------------------------------------------------------ saving and loading
+
+    @property
+    def critic_learner(self) -> Learner:
+        """The critic's learner; only agents with a critic network have one."""
+        assert isinstance(self.critic, TDLambdaCritic)
+        return self.critic.learner
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        names = ["policy", "actor"]
+        if isinstance(self.critic, TDLambdaCritic):
+            names.append("critic_learner")
+        return names, []
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "actor", "critic", "_never"]
+
+    def save(
+        self,
+        path: str | Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """As in Stable-Baselines3, but the file appears whole or not at all: it is written beside and then renamed."""
+        if isinstance(path, io.BufferedIOBase):
+            super().save(path, exclude, include)
+            return
+        target = Path(path)
+        if target.suffix == "":
+            target = target.with_name(target.name + ".zip")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(target.name + ".partial")
+        try:
+            with open(beside, "wb") as file:
+                super().save(file, exclude, include)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls: type[SelfCoagent], path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> SelfCoagent:
+        """As in Stable-Baselines3.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is not a model, or one of another algorithm.
+        """
+        where = "the given file" if isinstance(path, io.BufferedIOBase) else _existing(path)
+        _check_model_file(where if isinstance(where, Path) else path, str(where), cls.__name__)
+        return super().load(path, *args, **kwargs)
+
+
+def _existing(path: str | Path) -> Path:
+    for candidate in (Path(path), Path(f"{path}.zip")):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"There is no model at {path} (nor at {path}.zip).")
+
+
+def _check_model_file(file: Any, name: str, algorithm: str) -> None:
+    import json
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            data = json.loads(archive.read("data"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(f"{name} is not a saved model: {error}.") from error
+    finally:
+        if hasattr(file, "seek"):
+            file.seek(0)
+    saved = data.get("algorithm") if isinstance(data, dict) else None
+    if saved != algorithm:
+        raise ValueError(f"{name} holds a model of {saved or 'another library'}, not of {algorithm}: load it with its own class.")

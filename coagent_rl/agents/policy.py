@@ -1,0 +1,198 @@
+"""The policy: the actor network and the critic network as a Stable-Baselines3 policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+
+from coagent_rl.networks import Layer, Network
+from coagent_rl.networks.units import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
+
+DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
+NetArch = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+def observation_size(space: spaces.Space[Any]) -> int:
+    """Number of network inputs for an observation space.
+
+    Raises:
+        ValueError: for a space that is neither a `Box` (flattened) nor `Discrete` (one-hot).
+    """
+    if isinstance(space, spaces.Box) and space.shape and min(space.shape) > 0:
+        return int(np.prod(space.shape))
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    raise ValueError(
+        f"Observation space {space} is not supported: the networks take a vector of numbers, so it must be a Box "
+        f"(which is flattened) or Discrete (one-hot). gymnasium.wrappers.FlattenObservation turns other spaces into a Box."
+    )
+
+
+def check_action_space(space: spaces.Space[Any]) -> None:
+    """Raise a ValueError unless actions are `Discrete` (starting at 0, at least two) or a bounded one-dimensional `Box`."""
+    if isinstance(space, spaces.Discrete):
+        if space.start != 0:
+            raise ValueError(f"Action space {space} is not supported: discrete actions must start at 0, not {space.start}.")
+        if space.n < 2:
+            raise ValueError(f"Action space {space} is not supported: there is nothing to choose with a single action.")
+    elif isinstance(space, spaces.Box):
+        if len(space.shape) != 1 or space.shape[0] < 1:
+            raise ValueError(f"Action space {space} is not supported: a Box of actions must have one dimension.")
+        if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
+            raise ValueError(f"Action space {space} is not supported: the bounds of a Box of actions must be finite.")
+    else:
+        raise ValueError(f"Action space {space} is not supported: it must be Discrete or a Box.")
+
+
+def hidden_sizes(net_arch: NetArch) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths of the actor's and the critic's hidden layers, from ``[64, 32]`` or ``dict(pi=[64, 32], vf=[64, 32])``."""
+    if isinstance(net_arch, Mapping):
+        if set(net_arch) != {"pi", "vf"}:
+            raise ValueError(f"net_arch must have the keys 'pi' and 'vf', not {sorted(map(str, net_arch))}.")
+        sizes = (tuple(net_arch["pi"]), tuple(net_arch["vf"]))
+    else:
+        sizes = (tuple(net_arch), tuple(net_arch))
+    for widths in sizes:
+        if not all(isinstance(width, (int, np.integer)) and width > 0 for width in widths):
+            raise ValueError(f"net_arch must list positive integers, the widths of the hidden layers, not {list(widths)}.")
+    return sizes
+
+
+class CoagentPolicy(BasePolicy):
+    """A coagent network that acts and, beside it, a network of deterministic units that estimates state values.
+
+    The parameters of `actor` and `value` (None without a critic) are exposed as `torch.nn.Parameter`s over the same memory,
+    so that ``state_dict``, ``get_parameters`` and ``save`` work as in Stable-Baselines3; no gradient ever flows.
+
+    Args:
+        observation_space, action_space: see `observation_size` and `check_action_space`.
+        lr_schedule: ignored; rates belong to the algorithm.
+        net_arch: widths of the hidden layers, ``[64, 32]`` or ``dict(pi=…, vf=…)``.
+        units: kind of the hidden units (`coagent_rl.networks.units.UNIT_KINDS`).
+        output_units: kind of the output units for discrete actions, ``softmax_reference`` or ``softmax``. For `Box`
+            actions they are Gaussian with linear means.
+        critic_units: kind of the critic's hidden units, deterministic.
+        temperature: of the output layer.
+        deviation: standard deviation of Gaussian hidden and output units (the initial one where it is learned).
+        learned_deviation: whether Gaussian output units learn it.
+        has_critic: whether there is a value network.
+        deterministic_mode: what ``predict(deterministic=True)`` means: ``"most_likely"`` (every unit takes its most likely
+            value), ``"mean"`` (hidden units pass their means on), ``"sample_hidden"`` (hidden units sample, the output takes
+            its most likely action).
+        seed: of the initial parameters and of the noise of `predict`.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: object = None,
+        net_arch: NetArch = (64, 32),
+        units: str = "bernoulli",
+        output_units: str = "softmax_reference",
+        critic_units: str = "softplus",
+        temperature: float = 1.0,
+        deviation: float = 0.5,
+        learned_deviation: bool = True,
+        has_critic: bool = True,
+        deterministic_mode: str = "sample_hidden",
+        seed: int | None = None,
+    ) -> None:
+        n_inputs = observation_size(observation_space)
+        check_action_space(action_space)
+        if deterministic_mode not in DETERMINISTIC_MODES:
+            raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
+        super().__init__(observation_space, action_space, normalize_images=False)
+        self._constructor_arguments: dict[str, Any] = dict(
+            net_arch=net_arch,
+            units=units,
+            output_units=output_units,
+            critic_units=critic_units,
+            temperature=temperature,
+            deviation=deviation,
+            learned_deviation=learned_deviation,
+            has_critic=has_critic,
+            deterministic_mode=deterministic_mode,
+        )
+        self.deterministic_mode = deterministic_mode
+        actor_sizes, critic_sizes = hidden_sizes(net_arch)
+        hidden = [Layer(units, n, deviation=deviation) for n in actor_sizes]
+        self.actor = Network(n_inputs, [*hidden, self._output_layer(output_units, temperature, deviation, learned_deviation)])
+        init_seed, self._prediction_seed = np.random.SeedSequence(seed).spawn(2)
+        rng = np.random.default_rng(init_seed)
+        self.actor.initialise(rng)
+        self.value: Network | None = None
+        if has_critic:
+            critic_hidden = [Layer(critic_units, n) for n in critic_sizes]
+            if any(layer.is_stochastic for layer in critic_hidden):
+                raise ValueError(f"critic_units must be deterministic, because backprop trains them, not {critic_units!r}.")
+            self.value = Network(n_inputs, [*critic_hidden, Layer("linear", 1)])
+            self.value.initialise(rng)
+        self._register("actor", self.actor)
+        if self.value is not None:
+            self._register("value", self.value)
+        self._prediction_rng = np.random.default_rng(self._prediction_seed)
+
+    def _output_layer(self, kind: str, temperature: float, deviation: float, learned_deviation: bool) -> Layer:
+        space = self.action_space
+        if isinstance(space, spaces.Box):
+            return Layer("gaussian_linear", space.shape[0], temperature, deviation, learned_deviation)
+        assert isinstance(space, spaces.Discrete)
+        if kind not in ("softmax", "softmax_reference"):
+            known = ", ".join(name for name in UNIT_KINDS if name.startswith("softmax"))
+            raise ValueError(f"output_units for discrete actions must be one of {known}, not {kind!r}.")
+        return Layer(kind, int(space.n), temperature)
+
+    def _register(self, prefix: str, network: Network) -> None:
+        modules = th.nn.ModuleList()
+        for index in range(network.depth):
+            module = th.nn.Module()
+            arrays = {
+                "weight": network.weights(index),
+                "bias": network.biases(index),
+                "log_deviation": network.log_deviations(index),
+            }
+            for name, array in arrays.items():
+                if array.size:
+                    module.register_parameter(name, th.nn.Parameter(th.from_numpy(array), requires_grad=False))
+            modules.append(module)
+        self.add_module(f"{prefix}_layers", modules)
+
+    def seed_predictions(self, seed: int | None) -> None:
+        """Restart the noise of `predict`, which training never reads; None restarts it as it was at construction."""
+        self._prediction_rng = np.random.default_rng(self._prediction_seed if seed is None else seed)
+
+    def encode(self, observations: Any) -> np.ndarray:
+        """Observations of a batch of environments → network inputs, shape (n, n_inputs), float32."""
+        if observations.dtype == np.float32 and observations.ndim == 2 and observations.flags.c_contiguous:
+            return observations
+        if isinstance(self.observation_space, spaces.Discrete):
+            return np.eye(self.actor.n_inputs, dtype=np.float32)[np.asarray(observations).reshape(-1)]
+        return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
+
+    def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
+        """Actions for network inputs of shape (n, n_inputs): integers (n,), or unclipped vectors (n, n_actions)."""
+        mode = DETERMINISTIC_MODES[self.deterministic_mode] if deterministic else SAMPLE
+        values, _ = self.actor.activities(observations, self._prediction_rng, mode)
+        outputs = values[:, self.actor.slot(-1)]
+        return outputs.argmax(axis=1) if isinstance(self.action_space, spaces.Discrete) else outputs
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
+        return th.as_tensor(self.act(self.encode(observation.numpy()), deterministic))
+
+    def predict_values(self, obs: th.Tensor) -> th.Tensor:
+        """State values, shape (n, 1). Raises a ValueError without a critic."""
+        if self.value is None:
+            raise ValueError("This agent has no critic: the reward itself is the reinforcement.")
+        values, _ = self.value.activities(self.encode(obs.numpy()), mode=MEAN)
+        return th.as_tensor(values[:, self.value.slot(-1)])
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return dict(
+            observation_space=self.observation_space, action_space=self.action_space, **self._constructor_arguments
+        )

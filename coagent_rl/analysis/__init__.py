@@ -1,0 +1,1 @@
+"""Analysis: plots, tables, statistics of units."""

@@ -1,0 +1,6 @@
+"""Critics: who computes the reinforcement that the actor's output layer receives?"""
+
+from coagent_rl.critics.reward import RewardCritic
+from coagent_rl.critics.td_lambda import TDLambdaCritic
+
+__all__ = ["RewardCritic", "TDLambdaCritic"]

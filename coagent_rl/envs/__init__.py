@@ -1,0 +1,1 @@
+"""The package's own environments, registered with Gymnasium under ``coagent_rl/…``."""

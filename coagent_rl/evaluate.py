@@ -1,0 +1,156 @@
+"""Evaluate a trained agent from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line; nothing heavy is imported for ``--help``."""
+    p = argparse.ArgumentParser(
+        prog="evaluate.py",
+        description="Evaluate a trained agent: a run's folder, or the newest run of an algorithm on an environment.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("folder", nargs="?", help="a run's folder")
+    p.add_argument("--algo", default="weight_max", help="algorithm, where no folder is given")
+    p.add_argument("--env", default="CartPole-v1", help="environment id, where no folder is given")
+    p.add_argument("-f", "--log-folder", default="logs", help="where run folders are, where no folder is given")
+    p.add_argument("--exp-id", type=int, default=0, help="number of the run; 0 for the newest")
+    p.add_argument("--load-best", action="store_true", help="the best model of training's evaluations, not the last")
+    p.add_argument("--n-episodes", type=int, default=100, help="number of episodes")
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--deterministic", dest="deterministic", action="store_true", default=True, help="(default)")
+    which.add_argument("--stochastic", dest="deterministic", action="store_false", help="sample actions as in training")
+    p.add_argument("--seed", type=int, default=0, help="of the environment and the units")
+    p.add_argument("--record", metavar="FILE.gif", help="record the first episode as an animation")
+    p.add_argument("--json", metavar="FILE", help="write the result as JSON")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (2 for wrong arguments)."""
+    try:
+        run(parser().parse_args(argv))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"evaluate.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def find_run(arguments: argparse.Namespace) -> Path:
+    """Return the run's folder that the arguments mean."""
+    from coagent_rl.training.files import existing_runs, folder_name
+
+    if arguments.folder is not None:
+        folder = Path(arguments.folder)
+    else:
+        runs = existing_runs(Path(arguments.log_folder), arguments.algo, arguments.env)
+        if arguments.exp_id:
+            runs = [run for run in runs if run.name == f"{folder_name(arguments.env)}_{arguments.exp_id}"]
+        if not runs:
+            which = f"number {arguments.exp_id}" if arguments.exp_id else "at all"
+            raise FileNotFoundError(
+                f"There is no run {which} of {arguments.algo} on {arguments.env} in {arguments.log_folder}."
+            )
+        folder = runs[-1]
+    if not (folder / "config.yml").is_file():
+        raise FileNotFoundError(f"{folder} is not a run's folder: it has no config.yml.")
+    return folder
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate, print and return the result."""
+    if arguments.n_episodes < 1:
+        raise ValueError(f"--n-episodes must be at least 1, not {arguments.n_episodes}.")
+    if arguments.record is not None and not arguments.record.endswith(".gif"):
+        raise ValueError(f"--record takes a .gif file, not {arguments.record!r}.")
+    folder = find_run(arguments)
+
+    import yaml
+
+    from coagent_rl.training.evaluation import bootstrap_interval, evaluate
+    from coagent_rl.training.files import folder_name, write_json
+    from coagent_rl.training.hyperparameters import check_algorithm, check_environment
+    from coagent_rl.training.run import algorithm_class, make_environments, normalised
+
+    config = yaml.safe_load((folder / "config.yml").read_text(encoding="utf-8"))
+    algorithm, env_id = check_algorithm(config["algo"]), check_environment(config["env"])
+    file = folder / ("best_model.zip" if arguments.load_best else f"{folder_name(env_id)}.zip")
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no model {file}; did training finish?")
+    model = algorithm_class(algorithm).load(file)
+    settings = config["settings"]
+
+    def environment(**extra: Any) -> Any:
+        env = make_environments(env_id, 1, arguments.seed, {**config["env_kwargs"], **extra}, settings.get("env_wrapper"))
+        return normalised(env, settings.get("normalize"), folder / "vecnormalize.pkl", training=False)
+
+    model.policy.seed_predictions(arguments.seed)
+    env = environment()
+    returns, lengths = evaluate(model, env, arguments.n_episodes, arguments.deterministic)
+    env.close()
+    low, high = bootstrap_interval(returns)
+    result = {
+        "algo": algorithm,
+        "env": env_id,
+        "model": str(file),
+        "seed": arguments.seed,
+        "deterministic": arguments.deterministic,
+        "episodes": len(returns),
+        "mean_return": float(returns.mean()),
+        "std_return": float(returns.std()),
+        "confidence_interval_95": [low, high],
+        "mean_length": float(lengths.mean()),
+        "std_length": float(lengths.std()),
+        "returns": returns.tolist(),
+        "lengths": lengths.tolist(),
+    }
+    print(f"{file}, {len(returns)} episodes, {'deterministic' if arguments.deterministic else 'stochastic'} actions")
+    print(f"return {returns.mean():.2f} ± {returns.std():.2f} (mean ± standard deviation)")
+    print(f"95 % confidence interval of the mean [{low:.2f}, {high:.2f}] (bootstrap)")
+    print(f"length {lengths.mean():.1f} ± {lengths.std():.1f}, from {lengths.min()} to {lengths.max()}")
+    if arguments.json is not None:
+        write_json(Path(arguments.json), result)
+    if arguments.record is not None:
+        record(model, environment(render_mode="rgb_array"), Path(arguments.record), arguments.deterministic)
+        print(f"recorded {arguments.record}")
+    return result
+
+
+def record(model: Any, env: Any, path: Path, deterministic: bool, max_frames: int = 1000) -> None:
+    """Write one episode as an animated GIF."""
+    from PIL import Image
+
+    from coagent_rl.training.files import write_whole
+
+    env.metadata = {**env.metadata, "render_fps": env.metadata.get("render_fps", 30)}
+    observations, frames, done = env.reset(), [env.render()], False
+    while not done and len(frames) < max_frames:
+        actions, _ = model.predict(observations, deterministic=deterministic)
+        observations, _, dones, _ = env.step(actions)
+        done = bool(dones[0])
+        if not done:  # the environment has been reset already
+            frames.append(env.render())
+    env.close()
+    if frames[0] is None:
+        raise ValueError("This environment cannot be drawn as an image, so it cannot be recorded.")
+    images = [Image.fromarray(frame).quantize(64) for frame in frames]
+    write_whole(
+        path,
+        lambda beside: images[0].save(
+            beside,
+            save_all=True,
+            append_images=images[1:],
+            duration=1000 / env.metadata["render_fps"],
+            loop=0,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""How every compiled function of the package is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+from numba import njit
+
+Array = npt.NDArray[Any]
+"""Any array that a kernel takes; its docstring says which."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PACKAGE = Path(__file__).parent
+
+
+def kernel(function: F) -> F:
+    """Compile a module-level function of arrays and scalars, and keep the machine code on disk.
+
+    Only two of the fast-math licences are given: sums may be reordered and a multiplication may be fused with an
+    addition, which lets dot products use vector instructions. The others would let the compiler assume that no NaN and
+    no infinity occurs, which silently ruins learning.
+
+    A function closed over another compiled function, or taking one as an argument, is compiled anew in every process:
+    compose kernels by name at module level.
+
+    Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
+    away here if any file of the package, or beside the function, is newer: an edited rule is never silently the old one.
+    """
+    compiled: Any = njit(cache=True, fastmath={"contract", "reassoc"}, error_model="numpy", forceinline=True)(function)
+    source = Path(compiled.py_func.__code__.co_filename)
+    changed = max(_last_change(_PACKAGE), _last_change(source.parent))
+    for index in Path(compiled.stats.cache_path).glob(f"{source.stem}.{compiled.py_func.__qualname__}-*.nbi"):
+        try:
+            if index.stat().st_mtime < changed:
+                index.unlink()
+        except OSError:  # another process was faster, or the folder is read-only
+            continue
+    result: F = compiled
+    return result
+
+
+@cache
+def _last_change(folder: Path) -> float:
+    files = folder.rglob("*.py") if folder == _PACKAGE else folder.glob("*.py")
+    return max((file.stat().st_mtime for file in files), default=0.0)
+
+
+TINY = 1e-18
+"""Traces, gradients and running means of gradients below this are set to zero, running means of squares below its square.
+
+Left alone they decay into subnormal floats, with which the processor computes twenty times slower. The optimizers' ε of
+1e-8 makes anything so small ineffective long before.
+"""
+
+
+@kernel
+def flush(x: float, tiny: float, zero: float) -> float:
+    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions)."""
+    return x if abs(x) > tiny else zero

@@ -1,0 +1,104 @@
+"""A network with everything that it needs to learn online."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch as th
+
+from coagent_rl.networks import Network
+from coagent_rl.networks.forward import VALUES
+from coagent_rl.optimizers import N_UPDATES, OPTIMIZERS, SCHEDULE_STEPS
+from coagent_rl.schedules import LinearSchedule
+
+
+class Learner:
+    """Buffers, traces and optimizer state of one network, in the arrays that kernels take.
+
+    The parameters stay the network's; `state_dict` holds the rest of what must survive between two steps.
+
+    Args:
+        network: whose parameters are learned.
+        n_envs: number of environment rows.
+        learning_rate: one rate per layer; a frozen layer has rate zero.
+        optimizer: a name in `coagent_rl.optimizers.OPTIMIZERS`.
+        trace_decay: γλ per step.
+        weight_decay: c in -2cw.
+        name: of the learning rate, for its error messages.
+        frozen_layers: indices of layers that keep their initial parameters.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        n_envs: int,
+        learning_rate: LinearSchedule,
+        optimizer: str,
+        trace_decay: float,
+        weight_decay: float = 0.0,
+        name: str = "learning_rate",
+        frozen_layers: tuple[int, ...] = (),
+    ) -> None:
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
+        self.network = network
+        self.rates = learning_rate.table(network.depth, name)
+        self.rates[:, list(frozen_layers)] = 0.0
+        self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, 0.0])
+        self.activity = network.activity(n_envs)
+        self.traces = np.zeros((n_envs, network.parameters.size), network.parameters.dtype)
+        self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
+        self.arguments = (
+            network.layout,
+            network.constants,
+            self.settings,
+            self.rates,
+            network.parameters,
+            self.memory,
+            self.traces,
+            self.activity,
+        )
+        """The first arguments of every learning kernel, in its order."""
+
+    @property
+    def outputs(self) -> np.ndarray:
+        """Values of the output layer, shape (n_envs, n_values); a view."""
+        outputs: np.ndarray = self.activity[VALUES][:, self.network.slot(-1)]
+        return outputs
+
+    def learning_rates(self, time: float) -> np.ndarray:
+        """Learning rate of each layer after ``time`` environment steps."""
+        start, end = self.rates
+        return np.asarray(start + min(time / self.settings[SCHEDULE_STEPS], 1.0) * (end - start))
+
+    def state_dict(self) -> dict[str, th.Tensor]:
+        """Traces, the optimizer's memory and its number of updates, as copies."""
+        return {
+            "traces": th.from_numpy(self.traces.copy()),
+            "memory": th.from_numpy(self.memory.copy()),
+            "n_updates": th.tensor(int(self.settings[N_UPDATES])),
+        }
+
+    def load_state_dict(self, state: Mapping[str, th.Tensor], strict: bool = True) -> None:
+        """Put back what `state_dict` gave.
+
+        Traces of another number of environments are not taken over: with other environments every episode starts anew.
+
+        Raises:
+            ValueError: for missing or unknown names (where ``strict``), or the memory of another network.
+        """
+        known = {"traces", "memory", "n_updates"}
+        if strict and set(state) != known:
+            raise ValueError(f"A learner's state holds {sorted(known)}, not {sorted(state)}.")
+        for name in sorted(known & set(state)):
+            given = np.asarray(state[name])
+            if name == "n_updates":
+                self.settings[N_UPDATES] = float(given)
+                continue
+            array: np.ndarray = getattr(self, name)
+            if name == "traces" and given.shape[0] != array.shape[0]:
+                continue
+            if given.shape != array.shape:
+                raise ValueError(f"{name}: shape {given.shape} was given where {array.shape} is needed.")
+            array[...] = given

@@ -1,0 +1,160 @@
+"""The forward pass: observations → values and means of every layer."""
+
+from __future__ import annotations
+
+import math
+
+from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks.units import (
+    DETERMINISTIC,
+    GAUSSIAN,
+    MEAN,
+    SAMPLE,
+    SAMPLE_HIDDEN,
+    SOFTMAX,
+    SOFTMAX_REFERENCE,
+    activate,
+    draw,
+    pre_activations,
+    score,
+    slope,
+    softmax,
+)
+
+# What `activity`, of shape (4, n_rows, width), holds for every row and every layer's slot (see `Network`). Signals are the
+# reinforcement that a unit receives.
+VALUES, MEANS, SCORES, SIGNALS = range(4)
+
+
+@kernel
+def all_finite(rows: Array) -> bool:
+    """Whether a 2-D array holds neither NaN nor infinity."""
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            if not math.isfinite(rows[i, j]):
+                return False
+    return True
+
+
+@kernel
+def layer_means(
+    distribution: int,
+    activation: int,
+    n_values: int,
+    temperature: float,
+    deviation: float,
+    weights: Array,
+    biases: Array,
+    inputs: Array,
+    means: Array,
+) -> None:
+    """Means of one layer; for Gaussian units their standard deviations in the n_values entries after them.
+
+    ``biases`` holds more entries than ``weights`` has columns where the log standard deviations are learned.
+    """
+    n_pre = weights.shape[1]
+    pre_activations(weights, biases, inputs, means)
+    if distribution == SOFTMAX:
+        softmax(temperature, means)
+    elif distribution == SOFTMAX_REFERENCE:
+        means[n_pre] = 0.0
+        softmax(temperature, means)
+    else:
+        activate(activation, temperature, means[:n_values])
+        if distribution == GAUSSIAN:
+            learned = biases.size > n_pre
+            for j in range(n_values):
+                means[n_values + j] = math.exp(biases[n_pre + j]) if learned else deviation
+
+
+@kernel
+def forward(
+    layout: Array,
+    constants: Array,
+    parameters: Array,
+    activity: Array,
+    observations: Array,
+    noise: Array,
+    noise_step: int,
+    mode: int,
+) -> bool:
+    """Sample a network, or take the values that ``mode`` says, for each row of observations.
+
+    Args:
+        layout, constants, parameters: see `Network`.
+        activity: shape (≥ 2, n_rows, width), whose VALUES and MEANS are written.
+        observations: shape (n_rows, n_inputs).
+        noise: shape (n_steps, n_rows, width), see `Network.draw_noise`; ``noise_step`` chooses the step.
+        mode: SAMPLE, MOST_LIKELY, MEAN or SAMPLE_HIDDEN.
+
+    Returns:
+        Whether all observations are finite; nothing is written where one is not.
+    """
+    if not all_finite(observations):
+        return False
+    depth = layout.shape[0]
+    values, means = activity[VALUES], activity[MEANS]
+    for row in range(observations.shape[0]):
+        for i in range(observations.shape[1]):
+            values[row, i] = observations[row, i]
+        for index in range(depth):
+            distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
+            width = 2 * n_values if distribution == GAUSSIAN else n_values
+            m = means[row, slot : slot + width]
+            layer_means(
+                distribution,
+                activation,
+                n_values,
+                constants[index, 0],
+                constants[index, 1],
+                parameters[w:b].reshape(n_in, n_pre),
+                parameters[b:end],
+                values[row, inputs : inputs + n_in],
+                m,
+            )
+            is_output = index == depth - 1
+            sampled = mode == SAMPLE or (mode == SAMPLE_HIDDEN and not is_output)
+            how = DETERMINISTIC if mode == MEAN and not is_output else distribution
+            draw(how, sampled, m, n_values, noise[noise_step, row, slot:], values[row, slot : slot + n_values])
+    return True
+
+
+@kernel
+def local_scores(layout: Array, constants: Array, activity: Array) -> None:
+    """Write SCORES, ∂ log π(values) / ∂z, from VALUES and MEANS of every layer and row. See `units.score`."""
+    values, means, scores = activity[VALUES], activity[MEANS], activity[SCORES]
+    for row in range(values.shape[0]):
+        for index in range(layout.shape[0]):
+            distribution, activation, _, n_pre, n_values, n_biases, _, _, _, _, slot = layout[index]
+            score(
+                distribution,
+                activation,
+                constants[index, 0],
+                n_biases > n_pre,
+                values[row, slot:],
+                means[row, slot:],
+                n_values,
+                scores[row, slot : slot + n_biases],
+            )
+
+
+@kernel
+def backpropagate(layout: Array, constants: Array, parameters: Array, activity: Array, row: int, top: int) -> None:
+    """Derivatives of an output with respect to the pre-activations of all layers below layer ``top``, by the chain rule.
+
+    SCORES of ``row`` hold layer ``top``'s derivatives on entry and those of the layers below it on return, for layers of
+    deterministic units (whose values are their means).
+    """
+    values, scores = activity[VALUES], activity[SCORES]
+    for index in range(top, 0, -1):
+        _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
+        _, activation, _, _, _, _, _, _, _, _, _ = layout[index - 1]
+        weights = parameters[w:b].reshape(n_in, n_pre)
+        above = scores[row, slot : slot + n_pre]
+        below = scores[row, inputs : inputs + n_in]
+        slope(activation, constants[index - 1, 0], values[row, inputs : inputs + n_in], below)
+        for i in range(n_in):
+            total = parameters.dtype.type(0.0)
+            for j in range(n_pre):
+                total += weights[i, j] * above[j]
+            below[i] *= total

@@ -1,0 +1,240 @@
+"""Networks: layers of units over one flat parameter vector."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coagent_rl.networks import units
+from coagent_rl.networks.forward import MEANS, VALUES, forward
+
+# Columns of the integer layout table, one row a layer. "Slots" are a layer's columns in the per-row buffers (values,
+# means, scores, signals), whose first n_inputs columns are the observation.
+DISTRIBUTION, ACTIVATION, N_INPUTS, N_PRE, N_VALUES, N_BIASES, WEIGHTS, BIASES, END, INPUTS, SLOT = range(11)
+# Columns of the float table.
+TEMPERATURE, DEVIATION = range(2)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of units of one kind.
+
+    Attributes:
+        kind: a name in `coagent_rl.networks.units.UNIT_KINDS`.
+        n_values: how many values the layer puts out.
+        temperature: T > 0 in m(z/T).
+        deviation: standard deviation of Gaussian units (ignored by the others); the initial one where it is learned.
+        learned_deviation: whether each Gaussian unit learns log σ, independent of its inputs.
+
+    Raises:
+        ValueError: for an unknown kind, no values, or a temperature or deviation that is not positive.
+    """
+
+    kind: str
+    n_values: int
+    temperature: float = 1.0
+    deviation: float = 1.0
+    learned_deviation: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in units.UNIT_KINDS:
+            raise ValueError(f"Unknown kind of units {self.kind!r}; known kinds: {', '.join(units.UNIT_KINDS)}.")
+        if self.n_values < 1:
+            raise ValueError(f"A layer needs at least one unit, not {self.n_values}.")
+        if self.kind == "softmax_reference" and self.n_values < 2:
+            raise ValueError("A softmax_reference layer needs at least two values: its last logit is fixed at zero.")
+        if not 0 < self.temperature < np.inf:
+            raise ValueError(f"The temperature must be positive and finite, not {self.temperature}.")
+        if not 0 < self.deviation < np.inf:
+            raise ValueError(f"The standard deviation must be positive and finite, not {self.deviation}.")
+        if self.learned_deviation and not self.is_gaussian:
+            raise ValueError(f"Units of kind {self.kind!r} have no standard deviation that could be learned.")
+
+    @property
+    def is_gaussian(self) -> bool:
+        return units.UNIT_KINDS[self.kind][0] == units.GAUSSIAN
+
+    @property
+    def is_stochastic(self) -> bool:
+        return units.UNIT_KINDS[self.kind][0] != units.DETERMINISTIC
+
+    @property
+    def n_pre(self) -> int:
+        """Number of pre-activations: columns of the weight matrix."""
+        return self.n_values - 1 if self.kind == "softmax_reference" else self.n_values
+
+
+class Network:
+    """Layers of units, their parameters and the forward pass.
+
+    All parameters lie in one contiguous vector, layer after layer: weights (n_in × n_pre, row by row), biases (n_pre),
+    and log standard deviations (n_values) where they are learned. `weights`, `biases` and `log_deviations` are views.
+
+    Args:
+        n_inputs: length of an observation.
+        layers: from the input side to the output.
+        dtype: of parameters and activations.
+
+    Example:
+        >>> import numpy as np
+        >>> network = Network(4, [Layer("bernoulli", 8), Layer("softmax", 2)])
+        >>> network.initialise(np.random.default_rng(0))
+        >>> network.sample(np.zeros((1, 4)), np.random.default_rng(1)).shape
+        (1, 2)
+    """
+
+    def __init__(self, n_inputs: int, layers: Sequence[Layer], dtype: npt.DTypeLike = np.float32) -> None:
+        if n_inputs < 1:
+            raise ValueError(f"A network needs at least one input, not {n_inputs}.")
+        if not layers:
+            raise ValueError("A network needs at least one layer.")
+        self.n_inputs = n_inputs
+        self.layers = tuple(layers)
+        rows, n_in, inputs, slot, offset = [], n_inputs, 0, n_inputs, 0
+        for layer in self.layers:
+            distribution, activation = units.UNIT_KINDS[layer.kind]
+            n_biases = layer.n_pre + (layer.n_values if layer.learned_deviation else 0)
+            biases = offset + n_in * layer.n_pre
+            end = biases + n_biases
+            rows.append(
+                [
+                    distribution,
+                    activation,
+                    n_in,
+                    layer.n_pre,
+                    layer.n_values,
+                    n_biases,
+                    offset,
+                    biases,
+                    end,
+                    inputs,
+                    slot,
+                ]
+            )
+            n_in, inputs, offset = layer.n_values, slot, end
+            slot += 2 * layer.n_values if layer.is_gaussian else layer.n_values
+        self.layout = np.array(rows, dtype=np.int64)
+        self.constants = np.array([[layer.temperature, layer.deviation] for layer in self.layers], dtype=np.float64)
+        self.width = slot
+        self.parameters = np.zeros(offset, dtype=dtype)
+        for index, layer in enumerate(self.layers):
+            if layer.learned_deviation:
+                self.log_deviations(index)[:] = np.log(layer.deviation)
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def weights(self, index: int) -> np.ndarray:
+        """Weights of layer ``index``, shape (n_in, n_pre); a view."""
+        row = self.layout[index]
+        return self.parameters[row[WEIGHTS] : row[BIASES]].reshape(row[N_INPUTS], row[N_PRE])
+
+    def biases(self, index: int) -> np.ndarray:
+        """Biases of layer ``index``, shape (n_pre,); a view."""
+        row = self.layout[index]
+        return self.parameters[row[BIASES] : row[BIASES] + row[N_PRE]]
+
+    def log_deviations(self, index: int) -> np.ndarray:
+        """Logarithms of the learned standard deviations of layer ``index``, shape (n_values,) or (0,); a view."""
+        row = self.layout[index]
+        return self.parameters[row[BIASES] + row[N_PRE] : row[END]]
+
+    def slot(self, index: int) -> slice:
+        """Columns of layer ``index``'s values in the per-row buffers."""
+        row = self.layout[index]
+        return slice(int(row[SLOT]), int(row[SLOT] + row[N_VALUES]))
+
+    def initialise(self, rng: np.random.Generator, bias_range: float = 0.001) -> None:
+        """Draw weights Glorot-uniform (±√(6 / (n_in + n_pre))) and biases uniform in ±``bias_range``."""
+        for index in range(self.depth):
+            weights, biases = self.weights(index), self.biases(index)
+            bound = np.sqrt(6.0 / sum(weights.shape))
+            weights[:] = rng.uniform(-bound, bound, weights.shape)
+            biases[:] = rng.uniform(-bias_range, bias_range, biases.shape)
+
+    def activity(self, n_rows: int) -> np.ndarray:
+        """Zeros of shape (4, n_rows, width): room for the VALUES, MEANS, SCORES and SIGNALS of all layers."""
+        return np.zeros((4, n_rows, self.width), dtype=self.parameters.dtype)
+
+    def draw_noise(self, rng: np.random.Generator, n_steps: int, n_rows: int) -> np.ndarray:
+        """What `forward` needs to sample: shape (n_steps, n_rows, width), uniform, standard normal for Gaussian units."""
+        dtype = np.float64 if self.parameters.dtype == np.float64 else np.float32
+        noise = rng.random((n_steps, n_rows, self.width), dtype=dtype)
+        for index, layer in enumerate(self.layers):
+            if layer.is_gaussian:
+                noise[..., self.slot(index)] = rng.standard_normal((n_steps, n_rows, layer.n_values), dtype=dtype)
+        return noise
+
+    def activities(
+        self, observations: np.ndarray, rng: np.random.Generator | None = None, mode: int = units.SAMPLE
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values and means of all layers for a batch of observations.
+
+        Args:
+            observations: shape (n, n_inputs).
+            rng: source of the units' noise; only needed where ``mode`` samples.
+            mode: SAMPLE, MOST_LIKELY (every unit takes its most likely value), MEAN (hidden units pass their means on)
+                or SAMPLE_HIDDEN (hidden units sample, the output takes its most likely value).
+
+        Returns:
+            values and means, each of shape (n, width); layer l's columns are ``slot(l)``.
+
+        Raises:
+            ValueError: for a wrong shape, observations that are not finite, or a missing ``rng``.
+        """
+        observations = np.ascontiguousarray(observations, dtype=self.parameters.dtype)
+        if observations.ndim != 2 or observations.shape[1] != self.n_inputs:
+            raise ValueError(f"Observations must have shape (n, {self.n_inputs}), not {observations.shape}.")
+        n = observations.shape[0]
+        if mode in (units.SAMPLE, units.SAMPLE_HIDDEN):
+            if rng is None:
+                raise ValueError("Sampling a network needs a random generator.")
+            noise = self.draw_noise(rng, 1, n)
+        else:
+            noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
+        activity = self.activity(n)
+        if not forward(self.layout, self.constants, self.parameters, activity, observations, noise, 0, mode):
+            raise ValueError("The observations contain NaN or infinity.")
+        return activity[VALUES], activity[MEANS]
+
+    def sample(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Sample the output layer: shape (n, n_values), one-hot for softmax units. See `activities`."""
+        return self.activities(observations, rng)[0][:, self.slot(-1)]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write layers and parameters to an ``.npz`` file that needs neither torch nor Stable-Baselines3 to be read."""
+        structure = {"n_inputs": self.n_inputs, "layers": [asdict(layer) for layer in self.layers]}
+        path = Path(path)
+        beside = path.with_name(path.name + ".partial")
+        with open(beside, "wb") as file:
+            np.savez(file, structure=np.array(json.dumps(structure)), parameters=self.parameters)
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Network:
+        """Read a network written by `save`.
+
+        Raises:
+            ValueError: if the file is not such a network.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                structure: dict[str, Any] = json.loads(str(file["structure"]))
+                parameters = file["parameters"]
+            network = cls(structure["n_inputs"], [Layer(**layer) for layer in structure["layers"]], dtype=parameters.dtype)
+            if parameters.shape != network.parameters.shape:
+                raise ValueError(f"{parameters.size} parameters where {network.parameters.size} are needed")
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} is not a network written by Network.save: {error}") from error
+        network.parameters[:] = parameters
+        return network

@@ -1,0 +1,181 @@
+"""Units: what a neuron's mean, sample and score are.
+
+A unit computes a pre-activation z = b + w·x and has a mean m(z). A stochastic unit then draws its value around that mean;
+its *score* is ∂ log π(value) / ∂z, the only quantity that a local rule needs (the eligibility of a weight is score × input).
+
+All functions here work on one layer of one environment row; a kind of unit is a pair of integer codes, a distribution and
+an activation, because kernels that take functions as arguments cannot be cached by numba.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks.elementary import expm1_of_negative, sigmoid, softplus
+
+# Distributions.
+DETERMINISTIC, BERNOULLI, GAUSSIAN, SOFTMAX, SOFTMAX_REFERENCE = range(5)
+# Activations: m(z) of deterministic and Gaussian units.
+LINEAR, SIGMOID, TANH, RELU, SOFTPLUS = range(5)
+
+_ACTIVATIONS = {"linear": LINEAR, "sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "softplus": SOFTPLUS}
+
+UNIT_KINDS: dict[str, tuple[int, int]] = {
+    "bernoulli": (BERNOULLI, SIGMOID),
+    "softmax": (SOFTMAX, LINEAR),
+    "softmax_reference": (SOFTMAX_REFERENCE, LINEAR),
+    **{name: (DETERMINISTIC, code) for name, code in _ACTIVATIONS.items()},
+    **{f"gaussian_{name}": (GAUSSIAN, code) for name, code in _ACTIVATIONS.items()},
+}
+"""Name of a unit kind → (distribution code, activation code).
+
+- ``bernoulli``: values in {0, 1}, mean σ(z/T).
+- ``softmax``: one of n values is 1, one logit per value, mean softmax(z/T).
+- ``softmax_reference``: the same with the last logit fixed at zero, so n values have n - 1 pre-activations.
+- ``gaussian_<activation>``: mean f(z/T), a given or a learned standard deviation.
+- ``<activation>``: deterministic, value f(z/T).
+"""
+
+# How a network turns means into values (see `forward`).
+SAMPLE, MOST_LIKELY, MEAN, SAMPLE_HIDDEN = range(4)
+
+
+@kernel
+def pre_activations(weights: Array, biases: Array, inputs: Array, out: Array) -> None:
+    """z_j = b_j + Σ_i x_i w_ij, for weights of shape (n_in, n), biases and out of shape (n,)."""
+    n = weights.shape[1]
+    for j in range(n):
+        out[j] = biases[j]
+    for i in range(weights.shape[0]):
+        x = inputs[i]
+        for j in range(n):
+            out[j] += x * weights[i, j]
+
+
+@kernel
+def activate(activation: int, temperature: float, z: Array) -> None:
+    """Replace the pre-activations ``z`` of shape (n,) by the means f(z/T)."""
+    scale = z.dtype.type(1.0 / temperature)
+    if activation == SIGMOID:
+        for j in range(z.size):
+            z[j] = sigmoid(np.float64(z[j] * scale))
+    elif activation == SOFTPLUS:
+        for j in range(z.size):
+            z[j] = softplus(np.float64(z[j] * scale))
+    elif activation == TANH:
+        for j in range(z.size):
+            z[j] = math.tanh(z[j] * scale)
+    elif activation == RELU:
+        for j in range(z.size):
+            z[j] = max(z[j] * scale, z[j] * 0)
+    elif temperature != 1.0:
+        for j in range(z.size):
+            z[j] *= scale
+
+
+@kernel
+def softmax(temperature: float, z: Array) -> None:
+    """Replace the logits ``z`` of shape (n,) by exp(z/T) / Σ exp(z/T)."""
+    largest = z[0]
+    for j in range(1, z.size):
+        largest = max(largest, z[j])
+    total = z.dtype.type(0.0)
+    for j in range(z.size):
+        z[j] = math.exp((z[j] - largest) / temperature)
+        total += z[j]
+    for j in range(z.size):
+        z[j] /= total
+
+
+@kernel
+def slope(activation: int, temperature: float, means: Array, out: Array) -> None:
+    """∂m/∂z = f'(z/T) / T of shape (n,), computed from the means f(z/T) alone."""
+    if activation == SIGMOID:
+        for j in range(out.size):
+            out[j] = means[j] * (1.0 - means[j]) / temperature
+    elif activation == SOFTPLUS:
+        # softplus' = σ(z) = 1 - exp(-softplus(z))
+        for j in range(out.size):
+            out[j] = -expm1_of_negative(-np.float64(means[j])) / temperature
+    elif activation == TANH:
+        for j in range(out.size):
+            out[j] = (1.0 - means[j] * means[j]) / temperature
+    elif activation == RELU:
+        for j in range(out.size):
+            out[j] = 1.0 / temperature if means[j] > 0.0 else 0.0
+    else:
+        for j in range(out.size):
+            out[j] = 1.0 / temperature
+
+
+@kernel
+def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: Array, values: Array) -> None:
+    """Draw one layer's values from its means, or take the most likely ones where ``sampled`` is False.
+
+    ``means`` holds the n_values means and, for Gaussian units, the n_values standard deviations after them; ``noise``
+    holds uniforms on [0, 1) (Bernoulli: one per unit, softmax: the first one) or standard normals (Gaussian).
+    """
+    if distribution == BERNOULLI:
+        for j in range(n_values):
+            threshold = noise[j] if sampled else noise.dtype.type(0.5)
+            values[j] = 1.0 if threshold < means[j] else 0.0
+    elif distribution == GAUSSIAN:
+        for j in range(n_values):
+            values[j] = means[j] + means[n_values + j] * noise[j] if sampled else means[j]
+    elif distribution == DETERMINISTIC:
+        for j in range(n_values):
+            values[j] = means[j]
+    else:
+        chosen = 0
+        if sampled:
+            # The last value takes what rounding leaves of the unit interval.
+            cumulated = means[0]
+            while chosen < n_values - 1 and noise[0] >= cumulated:
+                chosen += 1
+                cumulated += means[chosen]
+        else:
+            for j in range(1, n_values):
+                if means[j] > means[chosen]:
+                    chosen = j
+        for j in range(n_values):
+            values[j] = 0.0
+        values[chosen] = 1.0
+
+
+@kernel
+def score(
+    distribution: int,
+    activation: int,
+    temperature: float,
+    learned_deviation: bool,
+    values: Array,
+    means: Array,
+    n_values: int,
+    out: Array,
+) -> None:
+    """∂ log π(values) / ∂z of one layer of stochastic units, and ∂ log π / ∂ log σ after it where σ is learned.
+
+    Args:
+        distribution, activation, temperature: the layer's kind.
+        learned_deviation: whether Gaussian units learn the logarithm of their standard deviation.
+        values: shape (n_values,), what the units did.
+        means: shape (n_values,), and for Gaussian units the standard deviations in the next n_values entries.
+        out: one entry per pre-activation (n_values; n_values - 1 for ``softmax_reference``; 2 n_values with a learned
+            deviation).
+
+    Source: Williams (1992), characteristic eligibilities.
+    """
+    if distribution == GAUSSIAN:
+        slope(activation, temperature, means[:n_values], out[:n_values])
+        for j in range(n_values):
+            standardised = (values[j] - means[j]) / means[n_values + j]
+            out[j] *= standardised / means[n_values + j]
+            if learned_deviation:
+                out[n_values + j] = standardised * standardised - 1.0
+    else:
+        n = n_values - 1 if distribution == SOFTMAX_REFERENCE else n_values
+        for j in range(n):
+            out[j] = (values[j] - means[j]) / temperature

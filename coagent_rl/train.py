@@ -1,0 +1,138 @@
+"""Train an agent from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line; nothing heavy is imported for ``--help``."""
+    p = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a coagent network. Hyperparameters come from the package's YAML files unless given.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("--algo", default="weight_max", help="algorithm: weight_max, reinforce, …")
+    p.add_argument("--env", default="CartPole-v1", help="id of a registered Gymnasium environment")
+    p.add_argument("-n", "--n-timesteps", type=int, help="length of training in time steps [from the YAML file]")
+    p.add_argument("--n-episodes", type=int, help="length of training in episodes [from the YAML file]")
+    p.add_argument("--seed", type=int, help="of parameters, units and environments [drawn at random]")
+    p.add_argument("-f", "--log-folder", default="logs", help="where run folders are made")
+    p.add_argument("-tb", "--tensorboard-log", help="folder for TensorBoard")
+    p.add_argument("--n-envs", type=int, default=1, help="number of environments side by side")
+    p.add_argument("--eval-freq", type=int, default=25_000, help="evaluate every so many time steps; -1 for never")
+    p.add_argument("--eval-episodes", type=int, default=5, help="episodes of each of these evaluations")
+    p.add_argument("--save-freq", type=int, default=-1, help="save a checkpoint every so many time steps; -1 for never")
+    p.add_argument("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="replace settings")
+    p.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="arguments of the environment")
+    p.add_argument("-conf", "--conf-file", help="YAML file of hyperparameters instead of the package's own")
+    p.add_argument("-i", "--trained-agent", help="saved model (.zip) to go on training")
+    p.add_argument("--final-eval-episodes", type=int, default=100, help="evaluation after training; 0 for none")
+    p.add_argument("-P", "--progress", action="store_true", help="show a progress bar with the running return")
+    p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (2 for wrong arguments)."""
+    arguments = parser().parse_args(argv)
+    try:
+        run(arguments, list(sys.argv if argv is None else ["train.py", *argv]))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"train.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
+    """Train, and return the run's folder."""
+    from coagent_rl.training.hyperparameters import (
+        check_algorithm,
+        check_environment,
+        check_keys,
+        load_hyperparameters,
+        override,
+        parse_pairs,
+    )
+
+    algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
+    for name in ("n_timesteps", "n_episodes", "n_envs"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+    if arguments.n_timesteps is not None and arguments.n_episodes is not None:
+        raise ValueError("Give --n-timesteps or --n-episodes, not both.")
+    if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
+        raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
+    changes = parse_pairs(arguments.hyperparams)
+    check_keys(changes, algorithm, "-params")
+    for name in ("n_timesteps", "n_episodes"):
+        if getattr(arguments, name) is not None:
+            changes[name] = getattr(arguments, name)
+    settings = override(load_hyperparameters(algorithm, env_id, arguments.conf_file), changes)
+    env_kwargs = parse_pairs(arguments.env_kwargs)
+
+    import numpy as np
+
+    from coagent_rl.analysis.plots import learning_curve
+    from coagent_rl.training.files import new_run, write_text, write_yaml
+    from coagent_rl.training.run import Options, train
+
+    seed = arguments.seed if arguments.seed is not None else int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    folder = new_run(Path(arguments.log_folder), algorithm, env_id)
+    write_text(folder / "command.txt", shlex.join(["python", *command]) + "\n")
+    write_yaml(folder / "args.yml", {**vars(arguments), "seed": seed})
+    write_yaml(folder / "config.yml", {"algo": algorithm, "env": env_id, "env_kwargs": env_kwargs, "settings": settings})
+    print(f"Training {algorithm} on {env_id} (seed {seed}) in {folder}")
+    result = train(
+        algorithm,
+        env_id,
+        settings,
+        seed,
+        Options(
+            folder=folder,
+            tensorboard_log=arguments.tensorboard_log,
+            n_envs=arguments.n_envs,
+            eval_freq=arguments.eval_freq,
+            eval_episodes=arguments.eval_episodes,
+            save_freq=arguments.save_freq,
+            env_kwargs=env_kwargs,
+            trained_agent=arguments.trained_agent,
+            final_eval_episodes=arguments.final_eval_episodes,
+            progress=arguments.progress,
+            verbose=arguments.verbose,
+        ),
+    )
+    if result.returns.size:
+        learning_curve(folder / "learning_curve.png", {algorithm: [result.returns]}, title=env_id)
+    _report(folder, result.summary)
+    return folder
+
+
+def _report(folder: Path, summary: dict[str, Any]) -> None:
+    print(
+        f"{summary['episodes']} episodes, {summary['timesteps']} steps in {summary['seconds']:.1f} s "
+        f"({summary['steps_per_second']:.0f} steps/s)"
+    )
+    if summary["episodes"]:
+        print(
+            f"mean return over all training episodes {summary['mean_return_all_episodes']:.2f}, "
+            f"over the last 100 {summary['mean_return_last_100']:.2f}"
+        )
+    final = summary["final_evaluation"]
+    if final is not None:
+        print(
+            f"final score {final['mean_return']:.2f} ± {final['std_return']:.2f} "
+            f"(mean ± standard deviation of {final['episodes']} evaluation episodes)"
+        )
+    for path in sorted(folder.iterdir()):
+        print(f"  {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training runs: hyperparameters, run folders, callbacks, evaluation."""

@@ -1,0 +1,104 @@
+"""Callbacks of a training run."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+
+
+class EpisodeRecorder(BaseCallback):
+    """Keep the return and the length of every finished episode, and stop after ``n_episodes`` of them.
+
+    Counts episodes of all environments together. Reads what SB3's Monitor reports, so the environments need one.
+
+    Args:
+        n_episodes: stop after so many, or None.
+    """
+
+    def __init__(self, n_episodes: int | None = None) -> None:
+        super().__init__()
+        self.n_episodes = n_episodes
+        self.returns: list[float] = []
+        self.lengths: list[int] = []
+
+    def _on_step(self) -> bool:
+        if not np.count_nonzero(self.locals["dones"]):
+            return True
+        for info in self.locals["infos"]:
+            episode = info.get("episode")
+            if episode is not None:
+                self.returns.append(float(episode["r"]))
+                self.lengths.append(int(episode["l"]))
+        return self.n_episodes is None or len(self.returns) < self.n_episodes
+
+
+class ProgressBar(BaseCallback):
+    """A progress bar that shows the running return, drawn five times a second whatever the speed of training.
+
+    Args:
+        recorder: where the returns are.
+        total: number of episodes (if the recorder stops after some) or of time steps.
+        in_episodes: which of the two.
+        window: number of episodes that the running return averages.
+    """
+
+    def __init__(self, recorder: EpisodeRecorder, total: int, in_episodes: bool, window: int = 100) -> None:
+        super().__init__()
+        self.recorder, self.total, self.in_episodes, self.window = recorder, total, in_episodes, window
+
+    def _on_training_start(self) -> None:
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes" if self.in_episodes else "steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[running]}"),
+            auto_refresh=False,
+        )
+        self._task = self._progress.add_task("", total=self.total, running="")
+        self._progress.start()
+        self._drawn = 0.0
+
+    def _on_step(self) -> bool:
+        if self.n_calls % 64 == 0 and time.perf_counter() - self._drawn > 0.2:
+            self._draw()
+        return True
+
+    def _draw(self) -> None:
+        returns = self.recorder.returns[-self.window :]
+        running = f"return {np.mean(returns):.1f} (last {len(returns)} episodes)" if returns else ""
+        done = len(self.recorder.returns) if self.in_episodes else self.num_timesteps
+        self._progress.update(self._task, completed=min(done, self.total), running=running)
+        self._progress.refresh()
+        self._drawn = time.perf_counter()
+
+    def _on_training_end(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Draw a last time and give the terminal back, also after an error."""
+        self._draw()
+        self._progress.stop()
+
+
+class WholeFileEvalCallback(EvalCallback):
+    """`EvalCallback` whose ``evaluations.npz`` appears whole or not at all."""
+
+    def __init__(self, eval_env: Any, folder: Path, **kwargs: Any) -> None:
+        self._whole = folder / "evaluations.npz"
+        self._beside = folder / ".evaluations.partial.npz"
+        super().__init__(eval_env, log_path=str(folder), best_model_save_path=str(folder), **kwargs)
+        self.log_path = str(self._beside.with_suffix(""))
+
+    def _on_step(self) -> bool:
+        go_on = super()._on_step()
+        if self._beside.exists():
+            os.replace(self._beside, self._whole)
+        return go_on

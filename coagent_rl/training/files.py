@@ -1,0 +1,92 @@
+"""Files that appear whole or not at all, and the folder of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` write a file beside ``path`` (of the same suffix), then rename it to ``path``."""
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a YAML file whole, keys in the given order."""
+    write_text(path, yaml.safe_dump(_plain(content), sort_keys=False))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole."""
+    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    return repr(value)
+
+
+def folder_name(env_id: str) -> str:
+    """Name of an environment in file names: a ``/`` becomes ``-``."""
+    return env_id.replace("/", "-")
+
+
+def existing_runs(log_folder: Path, algorithm: str, env_id: str) -> list[Path]:
+    """Folders of the runs of an algorithm on an environment, oldest first."""
+    pattern = re.compile(re.escape(folder_name(env_id)) + r"_(\d+)")
+    parent = log_folder / algorithm
+    found = {}
+    if parent.is_dir():
+        for path in parent.iterdir():
+            match = pattern.fullmatch(path.name)
+            if match and path.is_dir():
+                found[int(match[1])] = path
+    return [found[number] for number in sorted(found)]
+
+
+def new_run(log_folder: Path, algorithm: str, env_id: str) -> Path:
+    """Create the next run's folder, ``<log_folder>/<algorithm>/<env>_<k>``; safe for runs that start side by side.
+
+    Raises:
+        ValueError: if the folder cannot be created or written to.
+    """
+    try:
+        parent = log_folder / algorithm
+        parent.mkdir(parents=True, exist_ok=True)
+        runs = existing_runs(log_folder, algorithm, env_id)
+        number = int(runs[-1].name.rpartition("_")[2]) + 1 if runs else 1
+        while True:
+            folder = parent / f"{folder_name(env_id)}_{number}"
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+        write_text(folder / "command.txt", "")
+    except OSError as error:
+        raise ValueError(f"The log folder {log_folder} cannot be written to: {error}") from error
+    return folder

@@ -1,0 +1,149 @@
+"""Hyperparameters by algorithm and environment: one YAML file an algorithm, shipped with the package."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import yaml
+
+ALGORITHMS = {"reinforce": "Reinforce", "weight_max": "WeightMax"}
+"""Name on the command line → class in `coagent_rl`."""
+
+RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}
+"""Keys that say how to train; all others are constructor arguments of the algorithm."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known names come closest to ``name``, for error messages."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known names: {', '.join(known)}."
+
+
+def check_algorithm(name: str) -> str:
+    """Return ``name`` if it is an algorithm; raise a ValueError that names the nearest ones otherwise."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"Unknown algorithm {name!r}. {nearest(name, ALGORITHMS)}")
+    return name
+
+
+def check_environment(env_id: str) -> str:
+    """Return ``env_id`` if it is registered with Gymnasium; raise a ValueError that names the nearest ids otherwise."""
+    import gymnasium as gym
+
+    import coagent_rl.envs  # noqa: F401  registers the package's own environments
+
+    if env_id not in gym.registry:
+        raise ValueError(f"Unknown environment {env_id!r}. {nearest(env_id, gym.registry)}")
+    return env_id
+
+
+def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None:
+    """Raise a ValueError for keys that are neither run settings nor constructor arguments of ``algorithm``."""
+    known = RUN_KEYS | constructor_arguments(algorithm)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"Unknown key {key!r} in {source} for {algorithm}. {nearest(str(key), known)}")
+    if settings.get("n_timesteps") is not None and settings.get("n_episodes") is not None:
+        raise ValueError(f"{source} gives both n_timesteps and n_episodes for {algorithm}; give one.")
+
+
+def constructor_arguments(algorithm: str) -> set[str]:
+    """Names of the arguments that the algorithm's class takes, without those that a run sets itself."""
+    import inspect
+
+    import coagent_rl
+
+    names: set[str] = set()
+    for parent in getattr(coagent_rl, ALGORITHMS[algorithm]).__mro__:
+        if not parent.__module__.startswith("coagent_rl") or "__init__" not in vars(parent):
+            continue
+        names |= set(inspect.signature(parent.__init__).parameters)
+    return names - {
+        "self",
+        "kwargs",
+        "policy",
+        "env",
+        "seed",
+        "verbose",
+        "tensorboard_log",
+        "device",
+        "_init_setup_model",
+    }
+
+
+def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -> dict[str, Any]:
+    """Read the settings for an environment, or those under ``default`` where it has none of its own.
+
+    Args:
+        file: a YAML file instead of the package's own.
+
+    Raises:
+        ValueError: for a file that cannot be read, is not a mapping, has neither the environment nor a default, or has
+            unknown keys.
+    """
+    check_algorithm(algorithm)
+    source = file or f"{algorithm}.yml"
+    try:
+        if file is None:
+            text = resources.files(__package__).joinpath(source).read_text(encoding="utf-8")
+        else:
+            with open(file, encoding="utf-8") as handle:
+                text = handle.read()
+        table = yaml.safe_load(text)
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"The hyperparameters in {source} cannot be read: {error}") from error
+    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+        raise ValueError(f"{source} must map environment ids to settings.")
+    if env_id not in table and "default" not in table:
+        raise ValueError(f"{source} has settings neither for {env_id} nor for 'default'. {nearest(env_id, table)}")
+    settings: dict[str, Any] = dict(table[env_id if env_id in table else "default"])
+    check_keys(settings, algorithm, f"{source} ({env_id if env_id in table else 'default'})")
+    return settings
+
+
+def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with some replaced; a new length of training replaces the other kind of length too."""
+    result = {**settings, **changes}
+    for given, other in (("n_timesteps", "n_episodes"), ("n_episodes", "n_timesteps")):
+        if given in changes and other not in changes:
+            result.pop(other, None)
+    return result
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``key:value`` words; values are Python literals (never evaluated), and plain words are strings.
+
+    Example:
+        >>> parse_pairs(["gamma:0.9", "truncation:bootstrap", "policy_kwargs:dict(net_arch=[8])"])
+        {'gamma': 0.9, 'truncation': 'bootstrap', 'policy_kwargs': {'net_arch': [8]}}
+    """
+    result: dict[str, Any] = {}
+    for pair in pairs:
+        key, colon, value = pair.partition(":")
+        if not colon or not key:
+            raise ValueError(f"Expected key:value, not {pair!r}.")
+        result[key] = _literal(value)
+    return result
+
+
+def _literal(text: str) -> Any:
+    try:
+        return _from_node(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError):
+        if text.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
+            return text
+        raise ValueError(f"{text!r} is neither a Python literal nor a plain word.") from None
+
+
+def _from_node(node: ast.expr) -> Any:
+    # dict(key=value) is how policy_kwargs are written everywhere, so it is read as the literal that it stands for.
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("** is not a literal")
+        return {keyword.arg: _from_node(keyword.value) for keyword in node.keywords}
+    return ast.literal_eval(node)

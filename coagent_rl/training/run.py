@@ -1,0 +1,236 @@
+"""One training run: environments, model, training, final evaluation, and the files that it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
+
+import coagent_rl
+import coagent_rl.envs  # registers the package's own environments
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
+from coagent_rl.training.evaluation import evaluate
+from coagent_rl.training.files import folder_name, write_json, write_whole
+from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS
+
+FOREVER = 2**62  # time steps; the episode recorder stops earlier
+EVALUATION_SEED_OFFSET = 1_000_000  # evaluation environments never see a training seed
+
+
+@dataclass
+class Options:
+    """What a run does besides training; the names and defaults of the command line."""
+
+    folder: Path | None = None
+    tensorboard_log: str | None = None
+    n_envs: int = 1
+    eval_freq: int = 25_000
+    eval_episodes: int = 5
+    save_freq: int = -1
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    trained_agent: str | None = None
+    final_eval_episodes: int = 100
+    progress: bool = False
+    verbose: int = 0
+
+
+@dataclass
+class Result:
+    """What a run gave: the model, every training episode's return and length, and the summary that is written."""
+
+    model: CoagentAlgorithm
+    returns: np.ndarray
+    lengths: np.ndarray
+    summary: dict[str, Any]
+
+
+def algorithm_class(algorithm: str) -> type[CoagentAlgorithm]:
+    """Class of an algorithm by its name on the command line."""
+    result: type[CoagentAlgorithm] = getattr(coagent_rl, ALGORITHMS[algorithm])
+    return result
+
+
+def make_environments(
+    env_id: str,
+    n_envs: int,
+    seed: int | None,
+    env_kwargs: Mapping[str, Any],
+    env_wrapper: Any = None,
+    monitor_dir: str | None = None,
+) -> VecEnv:
+    """Monitored environments in one process.
+
+    Args:
+        env_wrapper: ``"module.Class"``, ``{"module.Class": {arguments}}`` or a list of these, applied in order.
+    """
+
+    def wrap(env: Any) -> Any:
+        for wrapper in env_wrapper if isinstance(env_wrapper, list) else [env_wrapper]:
+            name, arguments = next(iter(wrapper.items())) if isinstance(wrapper, dict) else (wrapper, {})
+            module, _, attribute = name.rpartition(".")
+            env = getattr(import_module(module), attribute)(env, **(arguments or {}))
+        return env
+
+    return make_vec_env(
+        env_id,
+        n_envs=n_envs,
+        seed=seed,
+        env_kwargs=dict(env_kwargs),
+        monitor_dir=monitor_dir,
+        wrapper_class=wrap if env_wrapper else None,
+    )
+
+
+def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, training: bool = True) -> VecEnv:
+    """Wrap in `VecNormalize` where the settings ask for it, with saved statistics if there are some."""
+    if not normalize:
+        return env
+    if statistics is not None and statistics.is_file():
+        wrapped = VecNormalize.load(str(statistics), env)
+    else:
+        wrapped = VecNormalize(env, **(normalize if isinstance(normalize, dict) else {}))
+    wrapped.training = training
+    if not training:
+        wrapped.norm_reward = False
+    return wrapped
+
+
+def train(
+    algorithm: str,
+    env_id: str,
+    settings: Mapping[str, Any],
+    seed: int | None = None,
+    options: Options | None = None,
+) -> Result:
+    """Train one model.
+
+    Args:
+        algorithm: a name in `ALGORITHMS`.
+        settings: constructor arguments and run settings, as `load_hyperparameters` gives them.
+        seed: of parameters, units' noise and environments.
+        options: what else to do; files are written only where they name a folder.
+    """
+    options = options or Options()
+    folder, name = options.folder, folder_name(env_id)
+    arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
+    wrapper, normalize = settings.get("env_wrapper"), settings.get("normalize")
+    env = make_environments(
+        env_id, options.n_envs, seed, options.env_kwargs, wrapper, str(folder) if folder is not None else None
+    )
+    statistics = Path(options.trained_agent).with_name("vecnormalize.pkl") if options.trained_agent else None
+    env = normalised(env, normalize, statistics)
+    recorder = EpisodeRecorder(settings.get("n_episodes"))
+    callbacks: list[BaseCallback] = [recorder]
+    evaluation_envs: list[VecEnv] = []
+
+    def evaluation_environment() -> VecEnv:
+        if not evaluation_envs:
+            other = None if seed is None else seed + EVALUATION_SEED_OFFSET
+            evaluation_envs.append(
+                normalised(make_environments(env_id, 1, other, options.env_kwargs, wrapper), normalize, training=False)
+            )
+        return evaluation_envs[0]
+
+    try:
+        kind = algorithm_class(algorithm)
+        if options.trained_agent:
+            model = kind.load(options.trained_agent, env, tensorboard_log=options.tensorboard_log, **arguments)
+        else:
+            model = kind(
+                "MlpPolicy",
+                env,
+                seed=seed,
+                verbose=options.verbose,
+                tensorboard_log=options.tensorboard_log,
+                **arguments,
+            )
+        total = settings.get("n_timesteps") or FOREVER
+        if folder is not None and options.eval_freq > 0:
+            callbacks.append(
+                WholeFileEvalCallback(
+                    evaluation_environment(),
+                    folder,
+                    n_eval_episodes=options.eval_episodes,
+                    eval_freq=max(options.eval_freq // options.n_envs, 1),
+                    verbose=options.verbose,
+                )
+            )
+        if folder is not None and options.save_freq > 0:
+            callbacks.append(
+                CheckpointCallback(
+                    max(options.save_freq // options.n_envs, 1),
+                    str(folder),
+                    name_prefix="rl_model",
+                    save_vecnormalize=True,
+                )
+            )
+        bar = None
+        if options.progress:
+            bar = ProgressBar(recorder, recorder.n_episodes or total, recorder.n_episodes is not None)
+            callbacks.append(bar)
+        started, steps_before = time.perf_counter(), model.num_timesteps
+        try:
+            with suppress(KeyboardInterrupt):  # stop early and keep what was learned
+                model.learn(total, callback=callbacks, reset_num_timesteps=not options.trained_agent)
+        finally:
+            if bar is not None:
+                bar.close()
+        seconds = time.perf_counter() - started
+        steps = model.num_timesteps - steps_before if options.trained_agent else model.num_timesteps
+        returns, lengths = np.array(recorder.returns), np.array(recorder.lengths)
+        summary: dict[str, Any] = {
+            "algo": algorithm,
+            "env": env_id,
+            "seed": seed,
+            "episodes": len(returns),
+            "timesteps": steps,
+            "mean_return_all_episodes": float(returns.mean()) if returns.size else None,
+            "mean_return_last_100": float(returns[-100:].mean()) if returns.size else None,
+            "final_evaluation": None,
+            "seconds": seconds,
+            "steps_per_second": steps / seconds,
+            "versions": versions(),
+        }
+        if folder is not None:
+            model.save(folder / f"{name}.zip")
+            if isinstance(env, VecNormalize):
+                write_whole(folder / "vecnormalize.pkl", lambda beside: env.save(str(beside)))
+        if options.final_eval_episodes > 0:
+            other = evaluation_environment()
+            if isinstance(other, VecNormalize):
+                sync_envs_normalization(env, other)
+            outcome, _ = evaluate(model, other, options.final_eval_episodes)
+            summary["final_evaluation"] = {
+                "mean_return": float(outcome.mean()),
+                "std_return": float(outcome.std()),
+                "episodes": len(outcome),
+            }
+        if folder is not None:
+            write_json(folder / "summary.json", summary)
+        return Result(model, returns, lengths, summary)
+    finally:
+        env.close()
+        for other in evaluation_envs:
+            other.close()
+
+
+def versions() -> dict[str, str]:
+    """Versions of the package and of what its numbers depend on."""
+    import platform
+
+    packages = ("coagent-rl", "gymnasium", "numpy", "numba", "stable-baselines3", "torch")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
