@@ -1,0 +1,1 @@
+"""Reproducible experiments: one command a table or figure. Results lie under ``benchmarks/results``."""

@@ -1,0 +1,94 @@
+"""Many training runs: in processes, resumable, one compressed file a run.
+
+A run's file holds every episode's return and, as JSON, the settings, the versions, the speed and the command that made it.
+What is there already is not run again; delete a file to run it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+EPISODES = {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000}
+"""Length of training in the papers' protocol."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of a table: what is trained how, and where its file lies."""
+
+    table: str
+    method: str
+    env_id: str
+    seed: int
+    algorithm: str
+    settings: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """Where the result lies."""
+        return RESULTS / self.table / self.method / self.env_id.replace("/", "-") / f"seed_{self.seed}.npz"
+
+
+def execute(run: Run, command: str) -> None:
+    """Train, evaluate and write the run's file whole."""
+    import torch as th
+
+    from coagent_rl.training.files import write_whole
+    from coagent_rl.training.run import Options, train
+
+    th.set_num_threads(1)
+    result = train(run.algorithm, run.env_id, run.settings, run.seed, Options(final_eval_episodes=100))
+    facts = {
+        "command": command,
+        "table": run.table,
+        "method": run.method,
+        "settings": dict(run.settings),
+        **result.summary,
+    }
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    returns = result.returns.astype(np.float32)
+    write_whole(run.path, lambda beside: np.savez_compressed(beside, returns=returns, facts=np.array(json.dumps(facts))))
+    final = result.summary["final_evaluation"]["mean_return"]
+    print(
+        f"{run.method} {run.env_id} seed {run.seed}: {returns.mean():.2f} over all episodes, {returns[-100:].mean():.2f} "
+        f"over the last 100, {final:.2f} after training, {result.summary['steps_per_second']:.0f} steps/s",
+        flush=True,
+    )
+
+
+def execute_all(runs: Sequence[Run], n_jobs: int) -> None:
+    """Execute those runs that have no file yet, ``n_jobs`` at a time; the results do not depend on ``n_jobs``."""
+    from joblib import Parallel, delayed
+
+    missing = [run for run in runs if not run.path.exists()]
+    print(f"{len(runs) - len(missing)} of {len(runs)} runs are there already.", flush=True)
+    command = "python -m " + " ".join([Path(sys.argv[0]).parent.name + "." + Path(sys.argv[0]).stem, *sys.argv[1:]])
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    Parallel(n_jobs=n_jobs)(delayed(execute)(run, command) for run in missing)
+
+
+def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Episode returns and facts of a run, or None where it has not been run."""
+    if not run.path.exists():
+        return None
+    with np.load(run.path) as file:
+        return file["returns"].astype(float), json.loads(str(file["facts"]))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read seeds such as ``0-9`` or ``0,3,5-7``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return seeds
