@@ -1,0 +1,126 @@
+"""The tables and figures of Chung (AAAI 2022): ``python -m benchmarks.weight_max table1 --seeds 0-9 --n-jobs 2``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runs import EPISODES, RESULTS, Run, execute_all, parse_seeds, read
+from coagent_rl.training.hyperparameters import load_hyperparameters, override
+
+METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "weight_max": ("Weight Max", "weight_max", {}),
+    "reinforce": ("REINFORCE (global)", "reinforce", {}),
+}
+"""Method → (name in tables, algorithm, changes to the settings of the algorithm's YAML file)."""
+
+PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
+    "weight_max": {
+        "CartPole-v1": (390.38, 43.25),
+        "Acrobot-v1": (-97.05, 2.90),
+        "LunarLander-v3": (111.23, 16.58),
+    },
+    "reinforce": {
+        "CartPole-v1": (163.92, 64.43),
+        "Acrobot-v1": (-134.15, 8.87),
+        "LunarLander-v3": (-94.23, 19.03),
+    },
+}
+"""Mean and standard deviation of the average return over all episodes, 10 runs (Chung 2022, table 1)."""
+
+
+def runs_of(method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of one cell of table 1."""
+    _, algorithm, changes = METHODS[method]
+    settings = override(load_hyperparameters(algorithm, env_id), {**changes, "n_episodes": EPISODES[env_id]})
+    return [Run("table1", method, env_id, seed, algorithm, settings) for seed in seeds]
+
+
+def cell(method: str, env_id: str, seeds: Sequence[int]) -> dict[str, Any] | None:
+    """Statistics of one cell over the seeds that have been run; None without any."""
+    found = [result for run in runs_of(method, env_id, seeds) if (result := read(run)) is not None]
+    if not found:
+        return None
+    averages = np.array([returns.mean() for returns, _ in found])
+    last = np.array([returns[-100:].mean() for returns, _ in found])
+    final = np.array([facts["final_evaluation"]["mean_return"] for _, facts in found])
+    return {
+        "returns": [returns for returns, _ in found],
+        "n": len(found),
+        **{
+            name: (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"))
+            for name, values in (("all", averages), ("last", last), ("final", final))
+        },
+        "speed": float(np.median([facts["steps_per_second"] for _, facts in found])),
+    }
+
+
+def standard_errors(ours: tuple[float, float], n: int, published: tuple[float, float], n_published: int = 10) -> float:
+    """Difference of two means in standard errors of the difference."""
+    return (ours[0] - published[0]) / np.sqrt(ours[1] ** 2 / n + published[1] ** 2 / n_published)
+
+
+def render(seeds: Sequence[int], environments: Sequence[str], methods: Sequence[str]) -> str:
+    """Markdown: ours, published, and the difference in standard errors."""
+    lines = [
+        "| task | method | runs | return over all episodes | published | difference (s.e.) | last 100 | after training |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for env_id in environments:
+        for method in methods:
+            found = cell(method, env_id, seeds)
+            if found is None:
+                continue
+            published = PUBLISHED.get(method, {}).get(env_id)
+            difference = f"{standard_errors(found['all'], found['n'], published):+.1f}" if published else ""
+            there = f"{published[0]:.2f} ± {published[1]:.2f}" if published else ""
+            ours = " | ".join("{:.2f} ± {:.2f}".format(*found[name]) for name in ("all", "last", "final")).split(" | ")
+            lines.append(
+                f"| {env_id} | {METHODS[method][0]} | {found['n']} | {ours[0]} | {there} | {difference} | "
+                f"{ours[1]} | {ours[2]} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def table1(arguments: argparse.Namespace) -> None:
+    """Run what is missing and write the table and a figure for each task."""
+    from coagent_rl.analysis.plots import learning_curve
+    from coagent_rl.training.files import write_text
+
+    seeds = parse_seeds(arguments.seeds)
+    execute_all(
+        [run for env_id in arguments.envs for method in arguments.methods for run in runs_of(method, env_id, seeds)],
+        arguments.n_jobs,
+    )
+    text = render(seeds, list(EPISODES), list(METHODS))
+    folder = RESULTS / "table1"
+    write_text(folder / "table.md", text)
+    print(text)
+    for env_id in EPISODES:
+        curves = {METHODS[m][0]: found["returns"] for m in METHODS if (found := cell(m, env_id, seeds)) is not None}
+        if curves:
+            path = Path(folder / f"{env_id.replace('/', '-')}.png")
+            learning_curve(path, curves, env_id)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    p = argparse.ArgumentParser(description=__doc__)
+    commands = p.add_subparsers(required=True)
+    c = commands.add_parser("table1", help="average return over all episodes, every method and task")
+    c.add_argument("--envs", nargs="+", default=list(EPISODES), choices=list(EPISODES))
+    c.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    c.set_defaults(run=table1)
+    for command in commands.choices.values():
+        command.add_argument("--seeds", default="0-9", help="such as 0-9 or 0,3,5")
+        command.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
+    arguments = p.parse_args(argv)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
