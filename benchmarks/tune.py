@@ -1,9 +1,9 @@
 """Random search for settings that were never published: ``python -m benchmarks.tune reinforce CartPole-v1``.
 
-Every trial draws settings from the ranges of `SPACES`, trains with two seeds that no table uses, and is judged by the papers'
-metric, the mean return over all episodes. A trial whose first run stays below half of the best mean so far (above twice,
-for negative returns) is not repeated. Trials are appended to ``benchmarks/results/tuning/<name>-<env>.jsonl``, and a stopped
-search goes on where it stopped; trial k draws the same settings whenever it is run.
+Every trial draws settings from the ranges of `SPACES`, trains with two seeds that no table uses, and is judged by the
+papers' metric, the mean return over all episodes. A trial whose first run stays below half of the best mean so far (below
+twice, for negative returns) is not repeated. Trials are appended to ``benchmarks/results/tuning/<name>-<env>.jsonl``, and a
+stopped search goes on where it stopped; trial k draws the same settings whenever it is run.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 
-from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
+from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.critics import RewardCritic, TDLambdaCritic
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import forward
@@ -114,26 +114,17 @@ class CoagentAlgorithm(BaseAlgorithm):
         )
         if not issubclass(self.policy_class, CoagentPolicy):
             raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of CoagentPolicy, not {policy!r}.")
-        for name, value in {"gamma": gamma, "actor_lambda": actor_lambda, "critic_lambda": critic_lambda}.items():
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], not {value!r}.")
-        if not weight_decay >= 0.0:
-            raise ValueError(f"weight_decay must not be negative, not {weight_decay!r}.")
-        if critic not in CRITICS:
-            raise ValueError(f"critic must be one of {CRITICS}, not {critic!r}.")
-        if truncation not in TRUNCATIONS:
-            raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {truncation!r}.")
         self.algorithm = type(self).__name__
-        self.actor_learning_rate = as_schedule(actor_learning_rate, "actor_learning_rate")
-        self.critic_learning_rate = as_schedule(critic_learning_rate, "critic_learning_rate")
-        self.gamma = float(gamma)
-        self.actor_lambda = float(actor_lambda)
-        self.critic_lambda = float(critic_lambda)
-        self.temperature = float(temperature)
-        self.critic_kind = critic
+        self.actor_learning_rate = actor_learning_rate
+        self.critic_learning_rate = critic_learning_rate
+        self.gamma = gamma
+        self.actor_lambda = actor_lambda
+        self.critic_lambda = critic_lambda
+        self.temperature = temperature
+        self.critic = critic
         self.optimizer = optimizer
-        self.weight_decay = float(weight_decay)
-        self.frozen_layers = frozen_layers if isinstance(frozen_layers, str) else tuple(frozen_layers)
+        self.weight_decay = weight_decay
+        self.frozen_layers = frozen_layers
         self.truncation = truncation
         self.noise: Noise | None = None
         if _init_setup_model:
@@ -152,18 +143,26 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Arguments of the policy that a rule needs to be different; the user's ``policy_kwargs`` win."""
         return {}
 
-    def _check_networks(self) -> None:
-        """Raise a ValueError where the rule is not defined for the network's units."""
+    def _check_arguments(self) -> None:
+        """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
+        for name in ("gamma", "actor_lambda", "critic_lambda"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)!r}.")
+        if not self.weight_decay >= 0.0:
+            raise ValueError(f"weight_decay must not be negative, not {self.weight_decay!r}.")
+        if self.critic not in CRITICS:
+            raise ValueError(f"critic must be one of {CRITICS}, not {self.critic!r}.")
+        if self.truncation not in TRUNCATIONS:
+            raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
 
     # ------------------------------------------------------------------ construction
 
     def _setup_model(self) -> None:
-        observation_size(self.observation_space)
-        check_action_space(self.action_space)
+        self._check_arguments()
         self.set_random_seed(self.seed)
         arguments = {
             "temperature": self.temperature,
-            "has_critic": self.critic_kind is not None,
+            "has_critic": self.critic is not None,
             "seed": self.seed,
             **self._policy_arguments(),
             **self.policy_kwargs,
@@ -174,31 +173,30 @@ class CoagentAlgorithm(BaseAlgorithm):
             raise ValueError(f"policy_kwargs {self.policy_kwargs}: {error}") from error
         assert isinstance(policy, CoagentPolicy)
         self.policy = policy
-        self._check_networks()
-        network = self.policy.actor
+        network = policy.actor
         self.actor = Learner(
             network,
             self.n_envs,
-            self.actor_learning_rate,
+            as_schedule(self.actor_learning_rate, "actor_learning_rate"),
             self.optimizer,
             self.gamma * self.actor_lambda,
             self.weight_decay,
             "actor_learning_rate",
             self._frozen_indices(network.depth),
         )
-        self.critic: TDLambdaCritic | RewardCritic
+        self.critic_model: TDLambdaCritic | RewardCritic
         if self.policy.value is None:
-            self.critic = RewardCritic(self.n_envs)
+            self.critic_model = RewardCritic(self.n_envs)
         else:
             learner = Learner(
                 self.policy.value,
                 self.n_envs,
-                self.critic_learning_rate,
+                as_schedule(self.critic_learning_rate, "critic_learning_rate"),
                 self.optimizer,
                 self.gamma * self.critic_lambda,
                 name="critic_learning_rate",
             )
-            self.critic = TDLambdaCritic(learner, self.gamma)
+            self.critic_model = TDLambdaCritic(learner, self.gamma)
         if self.noise is None:
             self.noise = Noise(np.random.default_rng(np.random.SeedSequence(self.seed).spawn(3)[2]))
         self._never = np.zeros(self.n_envs, dtype=bool)
@@ -210,7 +208,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             raise ValueError(
                 f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
             )
-        return self.frozen_layers
+        return tuple(self.frozen_layers)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
@@ -246,7 +244,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         env = self.env
         assert env is not None and self.noise is not None and self._last_episode_starts is not None
         callback.on_training_start(locals(), globals())
-        policy, critic, actor, noise = self.policy, self.critic, self.actor, self.noise
+        policy, critic, actor, noise = self.policy, self.critic_model, self.actor, self.noise
         network = actor.network
         structure = (network.layout, network.constants, network.parameters, actor.activity)
         bounds = (self.action_space.low, self.action_space.high) if isinstance(self.action_space, spaces.Box) else None
@@ -304,7 +302,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Network inputs with the terminal observation where an episode ended, and which of the ends were cuts."""
         ends, truncated = next_inputs.copy(), np.zeros_like(dones)
         for row in np.flatnonzero(dones):
-            ends[row] = self.policy.encode(infos[row]["terminal_observation"][None])[0]
+            ends[row] = self.policy.encode(np.asarray(infos[row]["terminal_observation"])[None])[0]
             truncated[row] = infos[row].get("TimeLimit.truncated", False)
         return ends, truncated
 
@@ -331,7 +329,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
         self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.record("train/td_error", float(np.mean(np.abs(self.critic.td_errors))))
+        self.logger.record("train/td_error", float(np.mean(np.abs(self.critic_model.td_errors))))
         self.logger.record("train/actor_learning_rate", float(self.actor.learning_rates(self.num_timesteps)[-1]))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.dump(step=self.num_timesteps)
@@ -341,17 +339,17 @@ class CoagentAlgorithm(BaseAlgorithm):
     @property
     def critic_learner(self) -> Learner:
         """The critic's learner; only agents with a critic network have one."""
-        assert isinstance(self.critic, TDLambdaCritic)
-        return self.critic.learner
+        assert isinstance(self.critic_model, TDLambdaCritic)
+        return self.critic_model.learner
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names = ["policy", "actor"]
-        if isinstance(self.critic, TDLambdaCritic):
+        if isinstance(self.critic_model, TDLambdaCritic):
             names.append("critic_learner")
         return names, []
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic", "_never"]
+        return [*super()._excluded_save_params(), "actor", "critic_model", "_never"]
 
     def save(
         self,

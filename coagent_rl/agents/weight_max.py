@@ -84,10 +84,13 @@ class WeightMax(CoagentAlgorithm):
         norm_order: float = 2.0,
         **kwargs: Any,
     ) -> None:
-        if not 1.0 <= norm_order < np.inf:
-            raise ValueError(f"norm_order is the p of an L^p norm and must be at least 1, not {norm_order!r}.")
-        self.norm_order = float(norm_order)
+        self.norm_order = norm_order
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
 
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        if not 1.0 <= self.norm_order < np.inf:
+            raise ValueError(f"norm_order is the p of an L^p norm and must be at least 1, not {self.norm_order!r}.")
+
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        learn_weight_max(*actor.arguments, td_errors, episode_starts, self.num_timesteps, self.norm_order)
+        learn_weight_max(*actor.arguments, td_errors, episode_starts, self.num_timesteps, float(self.norm_order))

@@ -13,7 +13,9 @@ from coagent_rl.kernel import kernel
 def exp_of_negative(x: float) -> float:
     """Return exp(x) for x ≤ 0, as the 1024th power of a short Taylor series; exp(-300) below -300."""
     r = (x if x > -300.0 else -300.0) * (1 / 1024)
-    p = 1.0 + r * (1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040)))))))
+    p = 1.0 + r * (
+        1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320)))))))
+    )
     for _ in range(10):
         p = p * p
     return p
@@ -23,7 +25,9 @@ def exp_of_negative(x: float) -> float:
 def expm1_of_negative(x: float) -> float:
     """Return exp(x) - 1 for x ≤ 0, without cancellation near zero: e^2r - 1 = (e^r - 1)(e^r - 1 + 2)."""
     r = (x if x > -300.0 else -300.0) * (1 / 1024)
-    p = r * (1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040)))))))
+    p = r * (
+        1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320)))))))
+    )
     for _ in range(10):
         p = p * (2.0 + p)
     return p

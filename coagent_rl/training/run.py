@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -70,25 +71,21 @@ def make_environments(
 ) -> VecEnv:
     """Monitored environments in one process.
 
+    The monitor is outside the wrappers: an episode that a wrapper ends is an episode, and its return is what the agent gets.
+
     Args:
         env_wrapper: ``"module.Class"``, ``{"module.Class": {arguments}}`` or a list of these, applied in order.
     """
 
-    def wrap(env: Any) -> Any:
-        for wrapper in env_wrapper if isinstance(env_wrapper, list) else [env_wrapper]:
+    def make(**kwargs: Any) -> gym.Env[Any, Any]:
+        env = gym.make(env_id, **kwargs)
+        for wrapper in env_wrapper if isinstance(env_wrapper, list) else [env_wrapper] if env_wrapper else []:
             name, arguments = next(iter(wrapper.items())) if isinstance(wrapper, dict) else (wrapper, {})
             module, _, attribute = name.rpartition(".")
             env = getattr(import_module(module), attribute)(env, **(arguments or {}))
         return env
 
-    return make_vec_env(
-        env_id,
-        n_envs=n_envs,
-        seed=seed,
-        env_kwargs=dict(env_kwargs),
-        monitor_dir=monitor_dir,
-        wrapper_class=wrap if env_wrapper else None,
-    )
+    return make_vec_env(make, n_envs=n_envs, seed=seed, env_kwargs=dict(env_kwargs), monitor_dir=monitor_dir)
 
 
 def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, training: bool = True) -> VecEnv:

@@ -1,0 +1,114 @@
+"""Speed on CartPole-v1 with one environment, all in one run and in pairs: ``python -m benchmarks.speed``.
+
+Each round times, one after the other, the bare `DummyVecEnv` + `Monitor` loop with random actions, Stable-Baselines3's A2C with
+the same hidden layers, and the agents through `learn`. What is reported are medians over the rounds of the ratios within a
+round, so that a machine whose speed drifts does not matter; the absolute numbers are those of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+ENV = "CartPole-v1"
+HIDDEN = [64, 32]
+
+START = """
+import sys, time
+started = time.perf_counter()
+from coagent_rl import WeightMax
+WeightMax("MlpPolicy", "CartPole-v1", seed=0).learn(1)
+print(time.perf_counter() - started)
+"""
+
+
+def start_up_seconds() -> tuple[float, float]:
+    """Seconds from the first import to the first learned step: without machine code on disk, and with it."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+        times = [
+            float(
+                subprocess.run(
+                    [sys.executable, "-c", START], check=True, capture_output=True, text=True, env=environment
+                ).stdout
+            )
+            for _ in range(2)
+        ]
+    return times[0], times[1]
+
+
+def timed(work: Callable[[], object], n_steps: int) -> float:
+    """Microseconds per step."""
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) / n_steps * 1e6
+
+
+def measure(n_rounds: int, n_steps: int) -> dict[str, np.ndarray]:
+    """Microseconds per step of every contender in every round."""
+    import gymnasium as gym
+    import torch as th
+    from stable_baselines3 import A2C
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from coagent_rl.training.hyperparameters import RUN_KEYS, load_hyperparameters
+    from coagent_rl.training.run import algorithm_class
+
+    th.set_num_threads(1)
+
+    def agent(algorithm: str) -> Callable[[int], object]:
+        settings = {k: v for k, v in load_hyperparameters(algorithm, ENV).items() if k not in RUN_KEYS}
+        model = algorithm_class(algorithm)("MlpPolicy", ENV, seed=0, **settings).learn(2 * n_steps)
+        return lambda n: model.learn(n, reset_num_timesteps=False)
+
+    env = DummyVecEnv([lambda: Monitor(gym.make(ENV))])
+    env.reset()
+    actions = np.random.default_rng(0).integers(0, 2, (n_steps, 1))
+
+    def bare(n: int) -> None:
+        for action in actions[:n]:
+            env.step(action)
+
+    a2c = A2C("MlpPolicy", ENV, policy_kwargs={"net_arch": HIDDEN}, device="cpu", seed=0)
+    contenders: dict[str, tuple[Callable[[int], object], int]] = {
+        "bare loop": (bare, n_steps),
+        "A2C": (lambda n: a2c.learn(n), n_steps // 10),
+        "weight_max": (agent("weight_max"), n_steps),
+        "reinforce": (agent("reinforce"), n_steps),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(n_rounds):
+        for name, (work, n) in contenders.items():
+            times[name].append(timed(lambda work=work, n=n: work(n), n))  # type: ignore[misc]
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Run the command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--rounds", type=int, default=7)
+    p.add_argument("--steps", type=int, default=20_000, help="per contender and round (A2C: a tenth)")
+    arguments = p.parse_args()
+    times = measure(arguments.rounds, arguments.steps)
+    print(f"\n{ENV}, one environment, hidden layers {HIDDEN}, medians of {arguments.rounds} paired rounds\n")
+    print("| | µs per step | steps/s | × A2C | share of the bare loop's speed | µs per step beyond the bare loop |")
+    print("|---|---|---|---|---|---|")
+    for name, values in times.items():
+        print(
+            f"| {name} | {np.median(values):.1f} | {1e6 / np.median(values):.0f} | {np.median(times['A2C'] / values):.1f} | "
+            f"{np.median(times['bare loop'] / values):.0%} | {np.median(values - times['bare loop']):.1f} |"
+        )
+    cold, warm = start_up_seconds()
+    print(f"\nFrom import to the first learned step: {cold:.1f} s without compiled kernels on disk, {warm:.1f} s with them.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+import torch as th
+
+th.set_num_threads(1)  # two test processes share two cores

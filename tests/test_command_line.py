@@ -1,0 +1,258 @@
+"""train.py and evaluate.py, as a user calls them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from coagent_rl import WeightMax, evaluate, train
+from coagent_rl.training.evaluation import bootstrap_interval
+from coagent_rl.training.files import new_run, write_whole
+from coagent_rl.training.hyperparameters import ALGORITHMS, load_hyperparameters, parse_pairs
+
+ROOT = Path(__file__).parents[1]
+QUICK = ["--seed", "1", "--final-eval-episodes", "3", "-params", "policy_kwargs:dict(net_arch=[8])"]
+RATES = ["actor_learning_rate:1e-2", "critic_learning_rate:[1e-2,1e-2]"]
+
+
+def run_train(folder: Path, *words: str) -> Path:
+    assert train.main(["-f", str(folder), *QUICK, *RATES, *words]) == 0
+    return sorted(folder.glob("*/*"), key=lambda path: path.stat().st_mtime)[-1]
+
+
+def test_a_run_leaves_all_its_files(tmp_path, capsys) -> None:
+    folder = run_train(
+        tmp_path,
+        "-n",
+        "1000",
+        "--eval-freq",
+        "400",
+        "--eval-episodes",
+        "2",
+        "--save-freq",
+        "500",
+        "-P",
+        "-tb",
+        str(tmp_path / "tb"),
+    )
+    assert folder == tmp_path / "weight_max" / "CartPole-v1_1"
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yml",
+        "args.yml",
+        "command.txt",
+        "CartPole-v1.zip",
+        "best_model.zip",
+        "evaluations.npz",
+        "0.monitor.csv",
+        "rl_model_500_steps.zip",
+        "rl_model_1000_steps.zip",
+        "learning_curve.png",
+        "summary.json",
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["algo"] == "weight_max"
+    assert summary["env"] == "CartPole-v1"
+    assert summary["seed"] == 1
+    assert summary["timesteps"] == 1000
+    monitor = np.genfromtxt(folder / "0.monitor.csv", delimiter=",", skip_header=2)
+    assert summary["episodes"] == len(monitor)
+    assert summary["mean_return_all_episodes"] == pytest.approx(monitor[:, 0].mean())
+    assert summary["mean_return_last_100"] == pytest.approx(monitor[-100:, 0].mean())
+    assert summary["final_evaluation"]["episodes"] == 3
+    assert {"numpy", "numba", "gymnasium", "stable-baselines3"} <= set(summary["versions"])
+    config = yaml.safe_load((folder / "config.yml").read_text())
+    assert config["settings"]["n_timesteps"] == 1000
+    assert "n_episodes" not in config["settings"]
+    assert yaml.safe_load((folder / "args.yml").read_text())["eval_freq"] == 400
+    assert "train.py" in (folder / "command.txt").read_text()
+    assert list(np.load(folder / "evaluations.npz")["timesteps"]) == [400, 800]
+    printed = capsys.readouterr().out
+    assert str(folder) in printed
+    assert "final score" in printed
+    assert (tmp_path / "tb").exists()
+
+
+def test_episodes_environments_and_numbering(tmp_path) -> None:
+    first = run_train(tmp_path, "--n-episodes", "12", "--n-envs", "2", "--env", "CartPole-v1", "--eval-freq", "-1")
+    assert json.loads((first / "summary.json").read_text())["episodes"] in (12, 13)  # two may end in the same step
+    assert (first / "1.monitor.csv").exists()
+    assert run_train(tmp_path, "-n", "50").name == "CartPole-v1_2"
+
+
+def test_same_command_same_result(tmp_path) -> None:
+    first, second = (run_train(tmp_path, "-n", "400", "--eval-freq", "-1") for _ in range(2))
+    read = [json.loads((folder / "summary.json").read_text()) for folder in (first, second)]
+    for name in ("episodes", "mean_return_all_episodes", "final_evaluation"):
+        assert read[0][name] == read[1][name]
+
+
+def test_training_goes_on_from_a_trained_agent(tmp_path) -> None:
+    first = run_train(tmp_path, "-n", "300")
+    second = run_train(tmp_path, "-n", "200", "-i", str(first / "CartPole-v1.zip"))
+    assert WeightMax.load(second / "CartPole-v1.zip").num_timesteps == 500
+    assert json.loads((second / "summary.json").read_text())["timesteps"] == 200
+
+
+def test_normalised_run_is_evaluated_with_its_statistics(tmp_path) -> None:
+    folder = run_train(tmp_path, "-n", "300", "--env", "Pendulum-v1", "-params", "normalize:True", *RATES, *QUICK[-1:])
+    assert (folder / "vecnormalize.pkl").exists()
+    assert evaluate.main([str(folder), "--n-episodes", "2"]) == 0
+
+
+def test_env_kwargs_wrapper_and_slashes(tmp_path) -> None:
+    conf = tmp_path / "conf.yml"
+    conf.write_text(
+        yaml.safe_dump(
+            {
+                "default": {
+                    "n_timesteps": 60,
+                    "env_wrapper": [{"gymnasium.wrappers.TimeLimit": {"max_episode_steps": 5}}],
+                    "actor_learning_rate": 0.01,
+                    "critic_learning_rate": 0.01,
+                }
+            }
+        )
+    )
+    folder = run_train(tmp_path, "-conf", str(conf), "--env", "LunarLander-v3", "--env-kwargs", "gravity:-5.0")
+    config = yaml.safe_load((folder / "config.yml").read_text())
+    assert config["env_kwargs"] == {"gravity": -5.0}
+    assert json.loads((folder / "summary.json").read_text())["episodes"] == 12
+    assert new_run(tmp_path, "weight_max", "some/Env-v0").name == "some-Env-v0_1"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--env", "CartPol-v1"], "Unknown environment 'CartPol-v1'. Did you mean CartPole-v1"),
+        (["--algo", "weightmax"], "Unknown algorithm 'weightmax'. Did you mean weight_max"),
+        (["-params", "gama:0.9"], "Unknown key 'gama' in -params for weight_max. Did you mean gamma"),
+        (["-params", "gamma"], "Expected key:value, not 'gamma'"),
+        (["-params", "gamma:__import__('os')"], "neither a Python literal nor a plain word"),
+        (["-params", "gamma:2"], "gamma must lie in"),
+        (["-n", "0"], "--n-timesteps must be at least 1"),
+        (["-n", "5", "--n-episodes", "5"], "not both"),
+        (["-i", "nothing.zip"], "There is no trained agent at nothing.zip"),
+        (["-conf", "nothing.yml"], "nothing.yml cannot be read"),
+    ],
+)
+def test_wrong_arguments_of_train(tmp_path, capsys, words, message) -> None:
+    assert train.main(["-f", str(tmp_path), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.zip"))
+
+
+def test_unwritable_log_folder(tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    assert train.main(["-f", str(tmp_path / "file" / "logs"), "-n", "10"]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_unknown_keys_in_yaml(tmp_path) -> None:
+    path = tmp_path / "conf.yml"
+    for text, message in (
+        ("default: {gama: 1}", "Unknown key 'gama' .* Did you mean gamma"),
+        ("default: {n_timesteps: 1, n_episodes: 1}", "both n_timesteps and n_episodes"),
+        ("Pendulum-v1: {}", "neither for CartPole-v1 nor for 'default'"),
+        ("- 1", "must map environment ids to settings"),
+        ("a: [", "cannot be read"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_hyperparameters("weight_max", "CartPole-v1", str(path))
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_shipped_hyperparameters_are_valid(algorithm) -> None:
+    for env_id in ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "Some-v0"):
+        assert load_hyperparameters(algorithm, env_id)
+
+
+def test_pairs() -> None:
+    assert parse_pairs(["a:1e-3", "b:[1, 2]", "c:relu", "d:dict(x=dict(y=1))", "e:None", "f:{'k': (1,)}"]) == {
+        "a": 1e-3,
+        "b": [1, 2],
+        "c": "relu",
+        "d": {"x": {"y": 1}},
+        "e": None,
+        "f": {"k": (1,)},
+    }
+
+
+def test_evaluate(tmp_path, capsys) -> None:
+    folder = run_train(tmp_path, "-n", "600", "--eval-freq", "300")
+    words = ["--n-episodes", "4", "--seed", "5", "--json", str(tmp_path / "result.json")]
+    assert evaluate.main([str(folder), *words, "--record", str(tmp_path / "episode.gif")]) == 0
+    printed = capsys.readouterr().out
+    assert "mean ± standard deviation" in printed
+    assert "95 % confidence interval" in printed
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["deterministic"] is True
+    assert result["mean_return"] == pytest.approx(np.mean(result["returns"]))
+    assert len(result["lengths"]) == 4
+    from PIL import Image
+
+    with Image.open(tmp_path / "episode.gif") as gif:
+        assert gif.n_frames > 5
+    assert evaluate.main(["-f", str(tmp_path), *words, "--load-best"]) == 0  # the newest run, like RL Zoo's enjoy
+    first = json.loads((tmp_path / "result.json").read_text())
+    assert first["model"].endswith("best_model.zip")
+    assert evaluate.main(["-f", str(tmp_path), *words, "--load-best"]) == 0
+    assert json.loads((tmp_path / "result.json").read_text()) == first
+    assert evaluate.main([str(folder), *words, "--stochastic"]) == 0
+    assert json.loads((tmp_path / "result.json").read_text())["deterministic"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere is not a run's folder"),
+        (["--algo", "reinforce", "-f", "nowhere"], "There is no run at all of reinforce on CartPole-v1"),
+        (["--n-episodes", "0"], "--n-episodes must be at least 1"),
+        (["--record", "x.mp4"], "--record takes a .gif file"),
+    ],
+)
+def test_wrong_arguments_of_evaluate(capsys, words, message) -> None:
+    assert evaluate.main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from coagent_rl import train, evaluate; train.parser().format_help(); evaluate.parser().format_help();"
+        "assert not {'torch', 'numba', 'stable_baselines3', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for script in ("train.py", "evaluate.py"):
+        done = subprocess.run([sys.executable, ROOT / script, "--help"], check=True, capture_output=True, text=True)
+        assert "usage" in done.stdout
+
+
+def test_interrupted_writing_leaves_the_old_file(tmp_path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(beside: Path) -> None:
+        beside.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_bootstrap_interval() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        low, high = bootstrap_interval(rng.normal(3.0, 1.0, 50), n_resamples=1000, seed=seed)
+        covered += low < 3.0 < high
+    assert 85 <= covered <= 100
+    assert bootstrap_interval(np.full(5, 2.0)) == (2.0, 2.0)
+    with pytest.raises(ValueError, match="empty"):
+        bootstrap_interval(np.array([]))

@@ -1,0 +1,262 @@
+"""Traces, optimizers, critic and rules against independent computations."""
+
+import numpy as np
+import pytest
+import torch as th
+
+from coagent_rl.agents.reinforce import learn_reinforce
+from coagent_rl.agents.weight_max import learn_weight_max
+from coagent_rl.credit.weight_max import outgoing_weight_growth
+from coagent_rl.critics import RewardCritic, TDLambdaCritic
+from coagent_rl.learner import Learner
+from coagent_rl.networks import Layer, Network
+from coagent_rl.networks.forward import SIGNALS, forward
+from coagent_rl.optimizers import DIRECTION, OPTIMIZERS, adam_corrections, step
+from coagent_rl.schedules import LinearSchedule, as_schedule, constant_schedule
+
+ROW = np.zeros(1, dtype=bool)
+
+
+def make_learner(
+    layers: list[Layer], n_inputs: int = 3, n_envs: int = 1, seed: int = 0, dtype=np.float64, **kwargs
+) -> Learner:
+    network = Network(n_inputs, layers, dtype=dtype)
+    network.initialise(np.random.default_rng(seed), bias_range=0.5)
+    arguments = {"learning_rate": constant_schedule(0.01), "optimizer": "sgd", "trace_decay": 0.7, **kwargs}
+    return Learner(network, n_envs, **arguments)
+
+
+def actor(n_envs: int = 1, **kwargs) -> Learner:
+    return make_learner(
+        [Layer("bernoulli", 5), Layer("bernoulli", 4), Layer("softmax_reference", 3)], n_envs=n_envs, **kwargs
+    )
+
+
+def act(learner: Learner, observations: np.ndarray, rng: np.random.Generator) -> None:
+    network = learner.network
+    noise = network.draw_noise(rng, 1, len(observations))
+    assert forward(network.layout, network.constants, network.parameters, learner.activity, observations, noise, 0, 0)
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_optimizers_agree_with_torch(name: str) -> None:
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal(7)
+    reference = th.nn.Parameter(th.tensor(start))
+    optimizer = {
+        "adam": lambda p: th.optim.Adam([p], lr=0.02, eps=1e-8),
+        "rmsprop": lambda p: th.optim.RMSprop([p], lr=0.02, alpha=0.99, eps=1e-8),
+        "sgd": lambda p: th.optim.SGD([p], lr=0.02),
+    }[name](reference)
+    parameters, first, second = start.copy(), np.zeros(7), np.zeros(7)
+    for count in range(1, 30):
+        gradient = rng.standard_normal(7) * 10.0 ** rng.integers(-4, 4, 7)
+        reference.grad = th.tensor(-gradient)  # torch descends
+        optimizer.step()
+        step(OPTIMIZERS[name], gradient, 0.02, adam_corrections(float(count)), parameters, first, second)
+    np.testing.assert_allclose(parameters, reference.detach().numpy(), rtol=1e-10)
+
+
+def test_vanishing_traces_and_moments_become_zero_not_subnormal() -> None:
+    learner = make_learner([Layer("softplus", 8), Layer("linear", 1)], dtype=np.float32, optimizer="adam")
+    critic = TDLambdaCritic(learner, 0.9)
+    zero, one = np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32)
+    critic.learn(one, np.ones(1, np.float32), one, ROW, ROW, ROW, 0)
+    learner.network.parameters[:] = 0
+    for time in range(3000):
+        critic.learn(zero, np.zeros(1, np.float32), zero, ROW, ~ROW, ROW, time)
+    for array in (learner.traces, learner.memory):
+        assert not np.any((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
+    assert np.any(learner.traces == 0)
+
+
+def test_critic_is_semi_gradient_td_lambda() -> None:
+    """Two environments, several steps with ends and starts, against torch autograd and the textbook's update."""
+    learner = make_learner([Layer("softplus", 6), Layer("relu", 5), Layer("linear", 1)], n_envs=2)
+    critic = TDLambdaCritic(learner, 0.9)
+    network = learner.network
+    reference = [
+        (th.tensor(network.weights(i), requires_grad=True), th.tensor(network.biases(i), requires_grad=True))
+        for i in range(3)
+    ]
+    parameters = [p for pair in reference for p in pair]
+
+    def value(x: th.Tensor) -> th.Tensor:
+        h = th.nn.functional.softplus(x @ reference[0][0] + reference[0][1])
+        h = th.relu(h @ reference[1][0] + reference[1][1])
+        return (h @ reference[2][0] + reference[2][1])[0]
+
+    rng = np.random.default_rng(0)
+    traces = [[th.zeros_like(p) for p in parameters] for _ in range(2)]
+    starts = np.array([True, True])
+    for time in range(6):
+        observations, ends, rewards = rng.standard_normal((2, 3)), rng.standard_normal((2, 3)), rng.standard_normal(2)
+        terminated, ignored = np.array([time == 2, False]), np.array([False, time == 3])
+        assert critic.learn(observations, rewards, ends, terminated, ignored, starts, time)
+        updates = [th.zeros_like(p) for p in parameters]
+        for row in range(2):
+            v = value(th.tensor(observations[row]))
+            gradients = th.autograd.grad(v, parameters)
+            with th.no_grad():
+                δ = rewards[row] + (0 if terminated[row] else 0.9 * value(th.tensor(ends[row]))) - v
+                δ = δ * (not ignored[row])
+                assert critic.td_errors[row] == pytest.approx(float(δ), rel=1e-9, abs=1e-12)
+                for k, gradient in enumerate(gradients):
+                    traces[row][k] = (0 if starts[row] else 0.7) * traces[row][k] + gradient
+                    updates[k] += δ * traces[row][k] / 2
+        with th.no_grad():
+            for p, update in zip(parameters, updates, strict=True):
+                p += 0.01 * update
+        starts = terminated | ignored
+    for i, (weights, biases) in enumerate(reference):
+        np.testing.assert_allclose(network.weights(i), weights.detach().numpy(), rtol=1e-9)
+        np.testing.assert_allclose(network.biases(i), biases.detach().numpy(), rtol=1e-9)
+
+
+def test_no_critic_means_the_reward_is_the_reinforcement() -> None:
+    critic = RewardCritic(2)
+    x = np.zeros((2, 3))
+    assert critic.learn(x, np.array([1.0, -2.0]), x, ROW, ROW, ROW, 0)
+    np.testing.assert_array_equal(critic.td_errors, [1.0, -2.0])
+    assert not critic.learn(x, np.array([1.0, np.nan]), x, ROW, ROW, ROW, 0)
+
+
+def test_single_precision_follows_double_precision() -> None:
+    """The fast-math licences and float32 change results by rounding only."""
+    results = {}
+    for dtype in (np.float32, np.float64):
+        learner = actor(n_envs=3, dtype=dtype, optimizer="adam", learning_rate=constant_schedule(1e-3))
+        rng, noise_rng = np.random.default_rng(0), np.random.default_rng(1)
+        for time in range(50):
+            observations = rng.standard_normal((3, 3)).astype(np.float32)
+            noise = noise_rng.random((1, 3, learner.network.width), dtype=np.float32).astype(dtype)
+            network = learner.network
+            forward(network.layout, network.constants, network.parameters, learner.activity, observations, noise, 0, 0)
+            learn_weight_max(*learner.arguments, rng.standard_normal(3), rng.random(3) < 0.1, time, 2.0)
+        results[dtype] = learner.network.parameters.copy()
+    np.testing.assert_allclose(results[np.float32], results[np.float64], rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+def test_weight_max_signal_is_the_growth_of_the_norm(p: float) -> None:
+    rng = np.random.default_rng(0)
+    weights, trace, above = rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), rng.standard_normal(3)
+    signal = np.empty(4)
+    outgoing_weight_growth(weights, trace, above, p, signal)
+    ε = 1e-7
+    for i in range(4):
+        after, before = (np.sum(np.abs(weights[i] + sign * ε * trace[i] * above) ** p) for sign in (1, -1))
+        assert signal[i] == pytest.approx((after - before) / (2 * ε), rel=1e-6)
+
+
+def test_reinforce_gives_every_unit_the_td_error() -> None:
+    learner = actor(n_envs=2)
+    act(learner, np.ones((2, 3)), np.random.default_rng(0))
+    learn_reinforce(*learner.arguments, np.array([0.5, -2.0]), ~np.zeros(2, bool), 0)
+    width = learner.network.width
+    np.testing.assert_array_equal(learner.activity[SIGNALS], np.tile([[0.5], [-2.0]], (1, width)))
+    expected = (0.5 * learner.traces[0] - 2.0 * learner.traces[1]) / 2
+    np.testing.assert_allclose(learner.memory[DIRECTION], expected, rtol=1e-12)
+
+
+def test_weight_decay_pulls_the_weights_and_does_not_leak_into_the_signal() -> None:
+    decayed, plain = actor(weight_decay=0.1), actor()
+    before = plain.network.parameters.copy()
+    for learner in (decayed, plain):
+        act(learner, np.ones((1, 3)), np.random.default_rng(0))
+        learn_weight_max(*learner.arguments, np.array([0.7]), ~ROW, 0, 2.0)
+    np.testing.assert_array_equal(decayed.activity[SIGNALS], plain.activity[SIGNALS])
+    difference = Network(3, plain.network.layers, dtype=np.float64)
+    difference.parameters[:] = decayed.network.parameters - plain.network.parameters
+    old = Network(3, plain.network.layers, dtype=np.float64)
+    old.parameters[:] = before
+    for i in range(3):
+        np.testing.assert_allclose(difference.weights(i), 0.01 * -2 * 0.1 * old.weights(i), rtol=1e-9)
+        np.testing.assert_array_equal(difference.biases(i), 0.0)
+
+
+@pytest.mark.parametrize("rule", ["weight_max", "reinforce"])
+@pytest.mark.parametrize("unit", [0, 3])
+def test_locality(rule: str, unit: int) -> None:
+    """A hidden unit's update sees its input, output, trace and signal: with everything else changed it is the same.
+
+    For Weight Max the signal is made of the unit's own outgoing weights and their change, which stay.
+    """
+
+    def update(perturbed: bool) -> np.ndarray:
+        learner = actor()
+        network, rng = learner.network, np.random.default_rng(7)
+        act(learner, np.ones((1, 3)), np.random.default_rng(0))
+        learner.traces[:] = rng.standard_normal(learner.traces.shape)
+        before = network.parameters.copy()
+        traces = Network(3, network.layers, dtype=np.float64)
+        traces.parameters = learner.traces[0]
+        if perturbed:
+            for array in (network.weights(0), network.biases(0)):  # what the layer's other units are
+                array[..., np.arange(5) != unit] += rng.standard_normal()
+            for array in (traces.weights(0), traces.biases(0)):
+                array[..., np.arange(5) != unit] += rng.standard_normal()
+            for array in (network.weights(1), traces.weights(1)):  # what the others' outgoing weights do
+                array[np.arange(5) != unit] += rng.standard_normal()
+            network.biases(1)[:] += rng.standard_normal()
+            traces.biases(1)[:] += rng.standard_normal()
+        before = network.parameters.copy()
+        td_error = np.array([0.7])
+        if rule == "weight_max":
+            learn_weight_max(*learner.arguments, td_error, ROW, 0, 2.0)
+        else:
+            learn_reinforce(*learner.arguments, td_error, ROW, 0)
+        change = Network(3, network.layers, dtype=np.float64)
+        change.parameters[:] = network.parameters - before
+        return np.append(change.weights(0)[:, unit], change.biases(0)[unit])
+
+    plain = update(False)
+    assert np.all(plain != 0)
+    np.testing.assert_allclose(update(True), plain, rtol=1e-12)
+
+
+def test_frozen_layers_keep_their_parameters() -> None:
+    learner = actor(frozen_layers=(0, 1))
+    before = learner.network.parameters.copy()
+    act(learner, np.ones((1, 3)), np.random.default_rng(0))
+    learn_weight_max(*learner.arguments, np.array([0.7]), ~ROW, 0, 2.0)
+    end = learner.network.layout[1, 8]
+    np.testing.assert_array_equal(learner.network.parameters[:end], before[:end])
+    assert np.all(learner.network.biases(2) != before[-2:])
+
+
+def test_schedules() -> None:
+    schedule = LinearSchedule([1.0, 0.1], [0.0, 0.1], 100)
+    np.testing.assert_allclose(schedule(0, 2), [1.0, 0.1])
+    np.testing.assert_allclose(schedule(25, 2), [0.75, 0.1])
+    np.testing.assert_allclose(schedule(1000, 2), [0.0, 0.1])
+    assert as_schedule({"start": 1, "end": 0, "steps": 5}, "rate") == LinearSchedule(1, 0, 5)
+    assert as_schedule(0.3, "rate") == constant_schedule(0.3)
+
+
+def test_learning_follows_the_schedule() -> None:
+    learner = actor(learning_rate=LinearSchedule(0.01, 0.0, 10))
+    act(learner, np.ones((1, 3)), np.random.default_rng(0))
+    changes = []
+    for time in (0, 5, 10, 15):
+        before = learner.network.parameters.copy()
+        learn_reinforce(*learner.arguments, np.array([1.0]), ~ROW, time)
+        changes.append(np.abs(learner.network.parameters - before).max())
+    assert changes[1] == pytest.approx(changes[0] / 2, rel=1e-6)
+    assert changes[2:] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ([0.1, 0.2], ValueError, "rate: 2 values were given .* for 3 layers"),
+        (-0.1, ValueError, "not negative"),
+        (float("nan"), ValueError, "must be finite"),
+        ("fast", TypeError, "rate must be a number"),
+        (lambda progress: progress, TypeError, "functions are not accepted"),
+        ({"start": 1.0, "stop": 0.0}, ValueError, "keys start, end and steps"),
+    ],
+)
+def test_wrong_learning_rates(value: object, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        as_schedule(value, "rate").table(3, "rate")

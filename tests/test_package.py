@@ -1,0 +1,99 @@
+"""The package as it is installed: its files, its compiled kernels, its lazy imports."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy so that the checkout stays clean."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT / "coagent_rl", source / "coagent_rl", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", target, source]
+    subprocess.run(command, check=True, cwd=source)
+    return next(target.glob("*.whl"))
+
+
+def test_wheel_contents(wheel) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert "coagent_rl/py.typed" in names
+    for path in (ROOT / "coagent_rl").rglob("*"):
+        if path.suffix in (".py", ".yml"):
+            assert path.relative_to(ROOT).as_posix() in names
+    assert all(name.split("/")[0] == "coagent_rl" or ".dist-info/" in name for name in names)
+
+
+def test_installed_package_works_outside_the_checkout(wheel, tmp_path) -> None:
+    """As `pip install` would leave it, with the dependencies that are here, in a folder without the checkout."""
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel]
+    subprocess.run(command, check=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import coagent_rl; from coagent_rl import train;"
+        f"assert coagent_rl.__file__.startswith({str(site)!r});"
+        "sys.exit(train.main(['-n', '30', '--final-eval-episodes', '1', '-f', 'logs']))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    assert (tmp_path / "logs/weight_max/CartPole-v1_1/CartPole-v1.zip").exists()
+
+
+def test_links_at_the_root() -> None:
+    for name in ("agents", "envs"):
+        assert (ROOT / name).is_symlink()
+        assert (ROOT / name).readlink() == Path("coagent_rl") / name
+
+
+LEARN = """
+import json
+from numba.core.registry import CPUDispatcher
+from coagent_rl import Reinforce, WeightMax
+for agent in (WeightMax, Reinforce):
+    agent("MlpPolicy", "CartPole-v1", seed=0).learn(20)
+from coagent_rl.agents.weight_max import learn_weight_max
+from coagent_rl.agents.reinforce import learn_reinforce
+from coagent_rl.critics.td_lambda import td_lambda
+from coagent_rl.networks.forward import forward
+kernels = (learn_weight_max, learn_reinforce, td_lambda, forward)
+print(json.dumps([[sum(k.stats.cache_hits.values()), sum(k.stats.cache_misses.values())] for k in kernels]))
+"""
+
+
+def test_kernels_are_found_in_the_cache_by_a_second_process() -> None:
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", LEARN], check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == [[1, 0]] * 4
+
+
+def test_an_edited_callee_is_compiled_into_its_callers(tmp_path) -> None:
+    """Numba alone would go on with the machine code of the old rule."""
+    (tmp_path / "rule.py").write_text("from coagent_rl.kernel import kernel\n\n@kernel\ndef rule(x):\n    return x + 1.0\n")
+    (tmp_path / "agent.py").write_text(
+        "from coagent_rl.kernel import kernel\nfrom rule import rule\n\n@kernel\ndef agent(x):\n    return rule(x)\n"
+    )
+    call = [sys.executable, "-B", "-c", "from agent import agent; print(agent(1.0), sum(agent.stats.cache_hits.values()))"]
+
+    def output() -> str:
+        return subprocess.run(call, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
+
+    assert output() == "2.0 0"
+    assert output() == "2.0 1"
+    (tmp_path / "rule.py").write_text((tmp_path / "rule.py").read_text().replace("1.0", "5.0"))
+    assert output() == "6.0 0"
+
+
+def test_unknown_attribute() -> None:
+    import coagent_rl
+
+    assert set(coagent_rl.__all__) <= set(dir(coagent_rl))
+    with pytest.raises(AttributeError, match="no attribute 'WeightMin'"):
+        _ = coagent_rl.WeightMin
