@@ -1,6 +1,6 @@
 """Many training runs: in processes, resumable, one compressed file a run.
 
-A run's file holds every episode's return and, as JSON, the settings, the versions, the speed and the command that made it.
+A run's file holds every episode's return, the trained actor's parameters and, as JSON, the settings, the versions, the speed and the command that made it.
 What is there already is not run again; delete a file to run it anew.
 """
 
@@ -12,9 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from coagent_rl.agents import CoagentAlgorithm
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -56,8 +59,9 @@ def execute(run: Run, command: str) -> None:
         **result.summary,
     }
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    returns = result.returns.astype(np.float32)
-    write_whole(run.path, lambda beside: np.savez_compressed(beside, returns=returns, facts=np.array(json.dumps(facts))))
+    returns, parameters = result.returns.astype(np.float32), result.model.policy.actor.parameters
+    arrays = {"returns": returns, "parameters": parameters, "facts": np.array(json.dumps(facts))}
+    write_whole(run.path, lambda beside: np.savez_compressed(beside, **arrays))
     final = result.summary["final_evaluation"]["mean_return"]
     print(
         f"{run.method} {run.env_id} seed {run.seed}: {returns.mean():.2f} over all episodes, {returns[-100:].mean():.2f} "
@@ -83,6 +87,23 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
         return None
     with np.load(run.path) as file:
         return file["returns"].astype(float), json.loads(str(file["facts"]))
+
+
+def trained_model(run: Run) -> CoagentAlgorithm:
+    """Return the model of a run as it was after training, for prediction.
+
+    Raises:
+        FileNotFoundError: if the run has no file.
+    """
+    from coagent_rl.training.hyperparameters import RUN_KEYS
+    from coagent_rl.training.run import algorithm_class, make_environments
+
+    settings = {key: value for key, value in run.settings.items() if key not in RUN_KEYS}
+    env = make_environments(run.env_id, 1, run.seed, {}, run.settings.get("env_wrapper"))
+    model = algorithm_class(run.algorithm)("MlpPolicy", env, seed=run.seed, **settings)
+    with np.load(run.path) as file:
+        model.policy.actor.parameters[:] = file["parameters"]
+    return model
 
 
 def parse_seeds(text: str) -> list[int]:

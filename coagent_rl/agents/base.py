@@ -12,15 +12,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.critics import RewardCritic, TDLambdaCritic
+from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
@@ -216,6 +221,13 @@ class CoagentAlgorithm(BaseAlgorithm):
         if seed is not None and getattr(self, "policy", None) is not None:
             self.noise = Noise(np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[2]))
             self.policy.seed_predictions(seed)
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, gym.Env):
+            monitored = Monitor(env) if monitor_wrapper and not is_wrapped(env, Monitor) else env
+            env = SerialVecEnv([lambda: monitored])
+        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     # ------------------------------------------------------------------ training
 

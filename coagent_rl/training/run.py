@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_nor
 import coagent_rl
 import coagent_rl.envs  # registers the package's own environments
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
 from coagent_rl.training.evaluation import evaluate
 from coagent_rl.training.files import folder_name, write_json, write_whole
@@ -85,7 +86,9 @@ def make_environments(
             env = getattr(import_module(module), attribute)(env, **(arguments or {}))
         return env
 
-    return make_vec_env(make, n_envs=n_envs, seed=seed, env_kwargs=dict(env_kwargs), monitor_dir=monitor_dir)
+    return make_vec_env(
+        make, n_envs=n_envs, seed=seed, env_kwargs=dict(env_kwargs), monitor_dir=monitor_dir, vec_env_cls=SerialVecEnv
+    )
 
 
 def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, training: bool = True) -> VecEnv:
