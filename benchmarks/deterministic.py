@@ -1,7 +1,7 @@
 """What ``deterministic=True`` should mean: ``python -m benchmarks.deterministic --seeds 0-4``.
 
-Evaluates the trained Weight Max networks of table 1 in four ways, 100 episodes each: sampled as in training, every unit's most
-likely value, hidden units passing their means on, and sampled hidden units with the most likely action.
+Evaluates the trained Weight Max networks of table 1 in four ways, 100 episodes each: sampled as in training, every unit's
+most likely value, hidden units passing their means on, and sampled hidden units with the most likely action.
 """
 
 from __future__ import annotations

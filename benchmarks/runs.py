@@ -1,7 +1,7 @@
 """Many training runs: in processes, resumable, one compressed file a run.
 
-A run's file holds every episode's return, the trained actor's parameters and, as JSON, the settings, the versions, the speed and the command that made it.
-What is there already is not run again; delete a file to run it anew.
+A run's file holds every episode's return, the trained actor's parameters and, as JSON, the settings, the versions, the speed
+and the command that made it. What is there already is not run again; delete a file to run it anew.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Speed on CartPole-v1 with one environment, all in one run and in pairs: ``python -m benchmarks.speed``.
 
 Each round times, one after the other, the bare `DummyVecEnv` + `Monitor` loop with random actions, Stable-Baselines3's A2C
-with the same hidden layers, and the agents through `learn`. Reported are medians over the rounds of the ratios within
-a round, so that a machine whose speed drifts does not matter; the absolute numbers are those of this machine.
+with the same hidden layers, and the agents through `learn`. Reported are medians over the rounds of the ratios within a
+round, so that a machine whose speed drifts does not matter; the absolute numbers are those of this machine.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
@@ -11,7 +10,6 @@ class SerialVecEnv(DummyVecEnv):
     """`DummyVecEnv` that copies its observations without ``deepcopy``, which costs a third of a step on CartPole."""
 
     def _obs_from_buf(self) -> VecEnvObs:
-        observations = self.buf_obs.get(None)
-        if isinstance(observations, np.ndarray):
-            return observations.copy()
+        if self.keys == [None]:  # the observation space is neither a Dict nor a Tuple
+            return next(iter(self.buf_obs.values())).copy()
         return super()._obs_from_buf()
