@@ -19,7 +19,15 @@ import numpy as np
 from benchmarks.runs import EPISODES, RESULTS
 
 SEEDS = (1000, 1001)
-Draw = Callable[[np.random.Generator], dict[str, Any]]
+Draw = Callable[[np.random.Generator, int], dict[str, Any]]
+
+DECAY_STEPS = {
+    "CartPole-v1": 50_000,
+    "Acrobot-v1": 100_000,
+    "LunarLander-v3": 1_000_000,
+    "coagent_rl/Multiplexer-v0": 800_000,
+}
+"""Environment steps over which a drawn learning rate decays: about the length of training (CartPole: as in the release)."""
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -27,17 +35,37 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.2g}")
 
 
-def actor_rates(rng: np.random.Generator) -> dict[str, Any]:
-    """Rates of three layers that decay to 1, 1/10 or 1/100 over 50 000 steps, and λ."""
-    start = [log_uniform(rng, 1e-3, 1e-1), log_uniform(rng, 1e-4, 1e-2), log_uniform(rng, 1e-4, 3e-2)]
+def rates(rng: np.random.Generator, steps: int, *ranges: tuple[float, float]) -> dict[str, Any]:
+    """Rates of the layers that decay to 1, 1/10 or 1/100, and λ."""
+    start = [log_uniform(rng, low, high) for low, high in ranges]
     decay = float(rng.choice([1.0, 0.1, 0.01]))
     return {
-        "actor_learning_rate": {"start": start, "end": [float(f"{rate * decay:.2g}") for rate in start], "steps": 50_000},
+        "actor_learning_rate": {"start": start, "end": [float(f"{rate * decay:.2g}") for rate in start], "steps": steps},
         "actor_lambda": float(rng.choice([0.0, 0.8, 0.9])),
     }
 
 
-def output_rate(rng: np.random.Generator) -> dict[str, Any]:
+def reinforce_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw for rules that tell every unit the same."""
+    return rates(rng, steps, (1e-3, 1e-1), (1e-4, 1e-2), (1e-4, 3e-2))
+
+
+def thomas_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw the same, and the probability of exploring."""
+    return {**reinforce_rates(rng, steps), "exploration_probability": float(rng.choice([0.1, 0.25, 0.5, 0.75]))}
+
+
+def backprop_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw around the released settings of Weight Max, whose hidden layers follow the gradient too."""
+    return rates(rng, steps, (5e-3, 1e-1), (1e-4, 5e-3), (1e-5, 5e-3))
+
+
+def ste_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw the same, and the slope."""
+    return {**backprop_rates(rng, steps), "slope": str(rng.choice(["identity", "sigmoid"]))}
+
+
+def output_rate(rng: np.random.Generator, steps: int) -> dict[str, Any]:
     """Rate of the output layer alone, and λ."""
     return {
         "actor_learning_rate": [0.0, 0.0, log_uniform(rng, 1e-4, 1e-1)],
@@ -46,7 +74,10 @@ def output_rate(rng: np.random.Generator) -> dict[str, Any]:
 
 
 SPACES: dict[str, tuple[str, dict[str, Any], Draw]] = {
-    "reinforce": ("reinforce", {}, actor_rates),
+    "reinforce": ("reinforce", {}, reinforce_rates),
+    "reinforce_thomas": ("reinforce_thomas", {}, thomas_rates),
+    "ste_backprop": ("ste_backprop", {}, ste_rates),
+    "backprop": ("backprop", {}, backprop_rates),
     "frozen": ("reinforce", {"frozen_layers": "hidden"}, output_rate),
 }
 """Name of a search → (algorithm, fixed settings, what is drawn)."""
@@ -67,7 +98,7 @@ def search(name: str, env_id: str, n_trials: int, n_episodes: int) -> None:
     official = load_hyperparameters("weight_max", env_id)
     official.pop("n_timesteps", None)
     for number in range(len(trials), n_trials):
-        drawn = draw(np.random.default_rng([number, *name.encode()]))
+        drawn = draw(np.random.default_rng([number, *name.encode()]), DECAY_STEPS[env_id])
         settings = {**official, **fixed, **drawn, "n_episodes": n_episodes}
         best = max((trial["score"] for trial in trials), default=None)
         means: list[float] = []

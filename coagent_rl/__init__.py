@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coagent_rl.agents import Reinforce, WeightMax
+    from coagent_rl.agents import Backprop, Reinforce, ReinforceThomas, STEBackprop, WeightMax
     from coagent_rl.schedules import LinearSchedule
 
 __version__ = "0.1.0"
-__all__ = ["LinearSchedule", "Reinforce", "WeightMax"]
+__all__ = ["Backprop", "LinearSchedule", "Reinforce", "ReinforceThomas", "STEBackprop", "WeightMax"]
 
 _HOMES = {"LinearSchedule": "coagent_rl.schedules"}
 

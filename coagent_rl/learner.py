@@ -27,7 +27,10 @@ class Learner:
         weight_decay: c in -2cw.
         name: of the learning rate, for its error messages.
         frozen_layers: indices of layers that keep their initial parameters.
+        delayed: whether to keep a ring of the last steps, for traces that lag behind by layer.
     """
+
+    _PER_ENVIRONMENT = ("traces", "activity", "ring", "ring_starts")
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Learner:
         weight_decay: float = 0.0,
         name: str = "learning_rate",
         frozen_layers: tuple[int, ...] = (),
+        delayed: bool = False,
     ) -> None:
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
@@ -49,6 +53,9 @@ class Learner:
         self.activity = network.activity(n_envs)
         self.traces = np.zeros((n_envs, network.parameters.size), network.parameters.dtype)
         self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
+        n_slots = network.depth if delayed else 0
+        self.ring = np.zeros((n_slots, 2, n_envs, network.width), network.parameters.dtype)
+        self.ring_starts = np.zeros((n_slots, n_envs), bool)
         self.arguments = (
             network.layout,
             network.constants,
@@ -73,22 +80,22 @@ class Learner:
         return np.asarray(start + min(time / self.settings[SCHEDULE_STEPS], 1.0) * (end - start))
 
     def state_dict(self) -> dict[str, th.Tensor]:
-        """Traces, the optimizer's memory and its number of updates, as copies."""
+        """Traces, signals, ring of past steps, the optimizer's memory and its number of updates, as copies."""
+        arrays = {name: getattr(self, name) for name in (*self._PER_ENVIRONMENT, "memory")}
         return {
-            "traces": th.from_numpy(self.traces.copy()),
-            "memory": th.from_numpy(self.memory.copy()),
+            **{name: th.from_numpy(array.copy()) for name, array in arrays.items()},
             "n_updates": th.tensor(int(self.settings[N_UPDATES])),
         }
 
     def load_state_dict(self, state: Mapping[str, th.Tensor], strict: bool = True) -> None:
         """Put back what `state_dict` gave.
 
-        Traces of another number of environments are not taken over: with other environments every episode starts anew.
+        What belongs to another number of environments is not taken over: with other environments every episode starts anew.
 
         Raises:
             ValueError: for missing or unknown names (where ``strict``), or the memory of another network.
         """
-        known = {"traces", "memory", "n_updates"}
+        known = {*self._PER_ENVIRONMENT, "memory", "n_updates"}
         if strict and set(state) != known:
             raise ValueError(f"A learner's state holds {sorted(known)}, not {sorted(state)}.")
         for name in sorted(known & set(state)):
@@ -97,8 +104,8 @@ class Learner:
                 self.settings[N_UPDATES] = float(given)
                 continue
             array: np.ndarray = getattr(self, name)
-            if name == "traces" and given.shape[0] != array.shape[0]:
-                continue
             if given.shape != array.shape:
+                if name in self._PER_ENVIRONMENT and given.ndim == array.ndim:
+                    continue
                 raise ValueError(f"{name}: shape {given.shape} was given where {array.shape} is needed.")
             array[...] = given

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coagent_rl.agents.weight_max import learn_weight_max
+from coagent_rl.agents.weight_max import learn_pipelined_from_scores, learn_weight_max
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, layer_means
+from coagent_rl.optimizers import DIRECTION
 from coagent_rl.schedules import LinearSchedule, constant_schedule
 
 FOLDER = Path(os.environ.get("COAGENT_VECTORS", Path(__file__).parents[2] / "shared" / "vectors"))
@@ -113,7 +114,52 @@ def check_weight_max(case: dict) -> None:
         assert_step(step["expected"], number, learner)
 
 
-CHECKS = {"weight_max": check_weight_max}
+def check_weight_max_pipelined(case: dict) -> None:
+    """Here the paper's signal holds the step size α of the layer above (eq. 15), the library's does not.
+
+    So layer l of L learns in the library at the rate α^(L - l + 1), and its signals are α^-(L - l) larger: equal updates.
+    """
+    network = read_network(case)
+    α, λ, depth = case["learning_rate"], case["trace_decay_rate"], network.depth
+    rates = [α ** (depth - index) for index in range(depth)]
+    learner = Learner(network, 1, constant_schedule(rates), "sgd", trace_decay=case["discount"] * λ, delayed=True)
+    activity = learner.activity
+    for time, (inputs, scores, td_error) in enumerate(zip(case["inputs"], case["scores"], case["td_errors"], strict=True)):
+        for index in range(depth):
+            _, _, n_in, n_pre, _, _, _, _, _, start, slot = network.layout[index]
+            activity[VALUES, 0, start : start + n_in] = inputs[index]
+            activity[SCORES, 0, slot : slot + n_pre] = scores[index]
+        slots = [network.layout[i, 10] for i in range(depth)]
+        activity[SIGNALS, 0, slots[-1] :] = td_error  # the hidden layers' signals are there since the step before
+        signals = [
+            activity[SIGNALS, 0, slots[i] : slots[i] + network.layout[i, 3]] * α ** (depth - 1 - i) for i in range(depth)
+        ]
+        before = [network.weights(i).copy() for i in range(depth)]
+        learn_pipelined_from_scores(
+            *(learner.arguments[i] for i in (0, 2, 3, 4, 5, 6, 7)),
+            np.array([td_error]),
+            np.array([time == 0]),
+            time,
+            case["norm_order"],
+            1 - λ,
+            learner.ring,
+            learner.ring_starts,
+            time,
+        )
+        traces = Network(network.n_inputs, network.layers, dtype=np.float64)
+        traces.parameters[:] = learner.traces[0]
+        changes = Network(network.n_inputs, network.layers, dtype=np.float64)
+        changes.parameters[:] = learner.memory[DIRECTION]
+        expected = case["expected"]
+        assert_layers("traces", time, expected["traces"][time], [traces.weights(i) for i in range(depth)])
+        assert_layers("signals", time, expected["signals"][time], signals)
+        changed = [changes.weights(i) * rates[i] for i in range(depth)]
+        assert_layers("weight changes", time, expected["weight_changes"][time], changed)
+        for i in range(depth):
+            np.testing.assert_allclose(network.weights(i) - before[i], changed[i], rtol=1e-6, atol=1e-14)
+
+
+CHECKS = {"weight_max": check_weight_max, "weight_max_pipelined": check_weight_max_pipelined}
 
 
 @pytest.mark.skipif(bool(FILES), reason="the reference vectors are there")

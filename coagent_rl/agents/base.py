@@ -47,6 +47,7 @@ class Noise:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.block = np.zeros((0, 0, 0), np.float32)
+        self.exploring = np.zeros((0, 0, 0), bool)  # only `ReinforceThomas` switches units off
         self.cursor = 0
 
 
@@ -148,6 +149,19 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Arguments of the policy that a rule needs to be different; the user's ``policy_kwargs`` win."""
         return {}
 
+    def _needs_delay_line(self) -> bool:
+        """Whether the rule reads the ring of past steps, `Learner.ring`."""
+        return False
+
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        """Raise a ValueError where the rule is not defined for the network's hidden units."""
+        for layer in policy.actor.layers[:-1]:
+            if not layer.is_stochastic:
+                raise ValueError(
+                    f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
+                    f"not {layer.kind!r} ones."
+                )
+
     def _check_arguments(self) -> None:
         """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
         for name in ("gamma", "actor_lambda", "critic_lambda"):
@@ -177,6 +191,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         except TypeError as error:
             raise ValueError(f"policy_kwargs {self.policy_kwargs}: {error}") from error
         assert isinstance(policy, CoagentPolicy)
+        self._check_networks(policy)
         self.policy = policy
         network = policy.actor
         self.actor = Learner(
@@ -188,6 +203,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             self.weight_decay,
             "actor_learning_rate",
             self._frozen_indices(network.depth),
+            self._needs_delay_line(),
         )
         self.critic_model: TDLambdaCritic | RewardCritic
         if self.policy.value is None:
@@ -267,8 +283,7 @@ class CoagentAlgorithm(BaseAlgorithm):
 
         while self.num_timesteps < total_timesteps:
             if noise.cursor >= noise.block.shape[0] or noise.block.shape[1] != self.n_envs:
-                length = max(1, NOISE_BLOCK // self.n_envs)
-                noise.block, noise.cursor = network.draw_noise(noise.rng, length, self.n_envs), 0
+                self._draw_noise(noise, max(1, NOISE_BLOCK // self.n_envs))
             if not forward(*structure, observations, noise.block, noise.cursor, SAMPLE):
                 self._raise_not_finite(observations, None)
             noise.cursor += 1
@@ -307,6 +322,9 @@ class CoagentAlgorithm(BaseAlgorithm):
 
         callback.on_training_end()
         return self
+
+    def _draw_noise(self, noise: Noise, n_steps: int) -> None:
+        noise.block, noise.cursor = self.policy.actor.draw_noise(noise.rng, n_steps, self.n_envs), 0
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]

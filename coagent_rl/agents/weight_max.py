@@ -13,10 +13,12 @@ from coagent_rl.credit.reinforce import broadcast
 from coagent_rl.credit.weight_max import outgoing_weight_growth
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import SIGNALS, local_scores
+from coagent_rl.networks.forward import SCORES, SIGNALS, local_scores
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule, Rates
-from coagent_rl.traces import accumulate, reinforce
+from coagent_rl.traces import accumulate, accumulate_delayed, reinforce
+
+TRACE_FORMS = ("synchronous", "pipelined")
 
 
 @kernel
@@ -55,15 +57,113 @@ def learn_weight_max(layout: Array, constants: Array, settings: Array, rates: Ar
     ascend(layout, settings, rates, parameters, memory, time)
 
 
+@kernel
+def pipelined_signals(layout: Array, parameters: Array, traces: Array, norm_order: float, activity: Array) -> None:
+    """Weight Max's SIGNALS of the hidden layers for the next step, from how the layers above are about to change now.
+
+    The arguments are those of `synchronous_signals`; the output layer's next signal is not known yet and stays.
+
+    Source: Chung (2022), eqs. 15 and 16.
+    """
+    signals = activity[SIGNALS]
+    for row in range(traces.shape[0]):
+        # From the bottom up: the signal that a layer learned from now is read before it is replaced.
+        for index in range(1, layout.shape[0]):
+            _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
+            outgoing_weight_growth(
+                parameters[w:b].reshape(n_in, n_pre),
+                traces[row, w:b].reshape(n_in, n_pre),
+                signals[row, slot : slot + n_pre],
+                norm_order,
+                signals[row, inputs : inputs + n_in],
+            )
+
+
+@kernel
+def learn_pipelined_from_scores(
+    layout: Array,
+    settings: Array,
+    rates: Array,
+    parameters: Array,
+    memory: Array,
+    traces: Array,
+    activity: Array,
+    td_errors: Array,
+    episode_starts: Array,
+    time: float,
+    norm_order: float,
+    trace_gain: float,
+    ring: Array,
+    ring_starts: Array,
+    n_steps: int,
+) -> None:
+    """One learning step of eqs. 13-17, given the SCORES: all layers learn at once from what the step before told them.
+
+    ``trace_gain`` is the factor 1 - λ of eq. 13; `coagent_rl.traces.accumulate_delayed` explains the ring.
+    """
+    gain, top = parameters.dtype.type(trace_gain), layout[layout.shape[0] - 1, 10]
+    scores = activity[SCORES]
+    for row in range(td_errors.size):
+        for k in range(scores.shape[1]):
+            scores[row, k] *= gain
+        broadcast(td_errors[row], activity[SIGNALS, row, top:])
+    accumulate_delayed(layout, activity, episode_starts, settings[TRACE_DECAY], traces, ring, ring_starts, n_steps)
+    reinforce(layout, activity, traces, memory[DIRECTION])
+    pipelined_signals(layout, parameters, traces, norm_order, activity)
+    ascend(layout, settings, rates, parameters, memory, time)
+
+
+@kernel
+def learn_weight_max_pipelined(
+    layout: Array,
+    constants: Array,
+    settings: Array,
+    rates: Array,
+    parameters: Array,
+    memory: Array,
+    traces: Array,
+    activity: Array,
+    td_errors: Array,
+    episode_starts: Array,
+    time: float,
+    norm_order: float,
+    trace_gain: float,
+    ring: Array,
+    ring_starts: Array,
+    n_steps: int,
+) -> None:
+    """`learn_pipelined_from_scores` from the scores of what the units just did."""
+    local_scores(layout, constants, activity)
+    learn_pipelined_from_scores(
+        layout,
+        settings,
+        rates,
+        parameters,
+        memory,
+        traces,
+        activity,
+        td_errors,
+        episode_starts,
+        time,
+        norm_order,
+        trace_gain,
+        ring,
+        ring_starts,
+        n_steps,
+    )
+
+
 class WeightMax(CoagentAlgorithm):
     """Weight Maximization: each hidden unit maximises the norm of its outgoing weights (Chung, AAAI 2022).
 
     The output layer learns by REINFORCE from the TD error; unit i of a hidden layer learns by REINFORCE from
     R_i = Σ_j p |w_ij|^(p-1) sgn(w_ij) Δw_ij, the growth of its outgoing weights' L^p norm. The layers are swept from the
-    output down within one time step, as in the released code.
+    output down within one time step, as in the released code, or every layer learns at once from what the step before gave it.
 
     Args:
         norm_order: p ≥ 1 of the L^p norm.
+        trace_form: ``"synchronous"`` (the released code) or ``"pipelined"`` (eqs. 13-17: every layer's trace and signal lag
+            one step more behind than those of the layer above, and traces have the factor 1 - λ).
 
     The others are those of `CoagentAlgorithm`.
 
@@ -82,15 +182,29 @@ class WeightMax(CoagentAlgorithm):
         critic_learning_rate: Rates | LinearSchedule = 1e-3,
         *,
         norm_order: float = 2.0,
+        trace_form: str = "synchronous",
         **kwargs: Any,
     ) -> None:
         self.norm_order = norm_order
+        self.trace_form = trace_form
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
         if not 1.0 <= self.norm_order < np.inf:
             raise ValueError(f"norm_order is the p of an L^p norm and must be at least 1, not {self.norm_order!r}.")
+        if self.trace_form not in TRACE_FORMS:
+            raise ValueError(f"trace_form must be one of {TRACE_FORMS}, not {self.trace_form!r}.")
+        if self.trace_form == "pipelined" and self.actor_lambda == 1.0:
+            raise ValueError("actor_lambda must be below 1 with pipelined traces, whose factor 1 - λ would be zero.")
+
+    def _needs_delay_line(self) -> bool:
+        return self.trace_form == "pipelined"
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        learn_weight_max(*actor.arguments, td_errors, episode_starts, self.num_timesteps, float(self.norm_order))
+        time, norm_order = self.num_timesteps, float(self.norm_order)
+        if self.trace_form == "synchronous":
+            learn_weight_max(*actor.arguments, td_errors, episode_starts, time, norm_order)
+        else:
+            gain, ring = 1.0 - self.actor_lambda, (actor.ring, actor.ring_starts, self._n_updates)
+            learn_weight_max_pipelined(*actor.arguments, td_errors, episode_starts, time, norm_order, gain, *ring)

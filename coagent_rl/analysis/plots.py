@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from coagent_rl.networks import Network
 from coagent_rl.training.files import write_whole
 
 
@@ -56,4 +57,56 @@ def learning_curve(
     axes.set_ylabel(f"{ylabel} (running mean of {window} episodes)")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def network_picture(path: Path, network: Network, observation: np.ndarray, seed: int = 0) -> None:
+    """Draw a network in the act: what every unit did for one observation, and the weights between them.
+
+    Args:
+        network: units are drawn as circles, filled by their value; lines are weights, by sign and size.
+        observation: shape (n_inputs,).
+        seed: of the sample that is shown.
+    """
+    values, means = network.activities(observation[None], np.random.default_rng(seed))
+    columns: list[tuple[np.ndarray, np.ndarray | None]] = [(values[0, : network.n_inputs], None)]
+    columns += [(values[0, network.slot(i)], means[0, network.slot(i)]) for i in range(network.depth)]
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    places = [np.linspace(1, 0, len(shown) + 2)[1:-1] for shown, _ in columns]
+    for index in range(network.depth):
+        weights = network.weights(index)
+        largest = np.abs(weights).max()
+        for i, j in np.ndindex(*weights.shape):
+            strength = abs(weights[i, j]) / largest
+            axes.plot(
+                [index, index + 1],
+                [places[index][i], places[index + 1][j]],
+                color="tab:blue" if weights[i, j] > 0 else "tab:red",
+                alpha=0.05 + 0.6 * strength,
+                linewidth=0.3 + 1.7 * strength,
+                zorder=1,
+            )
+    names = ["observation", *(layer.kind for layer in network.layers)]
+    for index, (shown, mean) in enumerate(columns):
+        is_input = mean is None
+        fill = np.clip(0.5 + 0.5 * shown / max(np.abs(shown).max(), 1e-9), 0, 1) if is_input else np.clip(shown, 0, 1)
+        axes.scatter(
+            np.full(len(shown), index),
+            places[index],
+            c=fill,
+            cmap="Greys",
+            vmin=0,
+            vmax=1.3,
+            s=170 if len(shown) < 20 else 60,
+            edgecolors="black",
+            zorder=2,
+        )
+        if mean is not None and len(shown) < 20:
+            for place, m in zip(places[index], mean, strict=True):
+                axes.annotate(f"{m:.2f}", (index, place), (9, -3), textcoords="offset points", fontsize=7)
+        axes.annotate(names[index], (index, 1.02), ha="center", fontsize=9)
+    axes.set_ylim(-0.02, 1.1)
+    axes.set_xlim(-0.4, network.depth + 0.4)
+    axes.axis("off")
     save_figure(figure, path)

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from coagent_rl.credit.backprop import backpropagate
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import SCORES, SIGNALS, VALUES, all_finite, backpropagate, forward
+from coagent_rl.networks.forward import SCORES, SIGNALS, VALUES, all_finite, forward
 from coagent_rl.networks.units import MEAN
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.traces import accumulate, reinforce
@@ -73,7 +74,7 @@ def td_lambda(
         td_errors[row] = 0.0 if ignored[row] else td_errors[row] - activity[VALUES, row, output]
         activity[SIGNALS, row] = td_errors[row]
         activity[SCORES, row, output] = 1.0
-        backpropagate(layout, constants, parameters, activity, row, top)
+        backpropagate(layout, constants, parameters, activity, row, False)
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
     reinforce(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)

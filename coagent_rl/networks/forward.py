@@ -17,7 +17,6 @@ from coagent_rl.networks.units import (
     draw,
     pre_activations,
     score,
-    slope,
     softmax,
 )
 
@@ -136,25 +135,3 @@ def local_scores(layout: Array, constants: Array, activity: Array) -> None:
                 n_values,
                 scores[row, slot : slot + n_biases],
             )
-
-
-@kernel
-def backpropagate(layout: Array, constants: Array, parameters: Array, activity: Array, row: int, top: int) -> None:
-    """Derivatives of an output with respect to the pre-activations of all layers below layer ``top``, by the chain rule.
-
-    SCORES of ``row`` hold layer ``top``'s derivatives on entry and those of the layers below it on return, for layers of
-    deterministic units (whose values are their means).
-    """
-    values, scores = activity[VALUES], activity[SCORES]
-    for index in range(top, 0, -1):
-        _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
-        _, activation, _, _, _, _, _, _, _, _, _ = layout[index - 1]
-        weights = parameters[w:b].reshape(n_in, n_pre)
-        above = scores[row, slot : slot + n_pre]
-        below = scores[row, inputs : inputs + n_in]
-        slope(activation, constants[index - 1, 0], values[row, inputs : inputs + n_in], below)
-        for i in range(n_in):
-            total = parameters.dtype.type(0.0)
-            for j in range(n_pre):
-                total += weights[i, j] * above[j]
-            below[i] *= total

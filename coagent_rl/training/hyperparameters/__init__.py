@@ -10,7 +10,13 @@ from typing import Any
 
 import yaml
 
-ALGORITHMS = {"reinforce": "Reinforce", "weight_max": "WeightMax"}
+ALGORITHMS = {
+    "backprop": "Backprop",
+    "reinforce": "Reinforce",
+    "reinforce_thomas": "ReinforceThomas",
+    "ste_backprop": "STEBackprop",
+    "weight_max": "WeightMax",
+}
 """Name on the command line → class in `coagent_rl`."""
 
 RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}

@@ -1,0 +1,54 @@
+"""STE backprop: backprop through Bernoulli units with the straight-through estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.type_aliases import GymEnv
+
+from coagent_rl.agents.backprop import learn_backprop
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.learner import Learner
+from coagent_rl.schedules import LinearSchedule, Rates
+
+SLOPES = ("identity", "sigmoid")
+
+
+class STEBackprop(CoagentAlgorithm):
+    """Straight-through backprop of Bernoulli hidden units (Bengio, Léonard & Courville 2013).
+
+    Args:
+        slope: what stands for the derivative of a unit's sample by its pre-activation: ``"identity"`` (one) or ``"sigmoid"``
+            (the derivative of the unit's mean).
+
+    The others are those of `CoagentAlgorithm`.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[CoagentPolicy] = "MlpPolicy",
+        env: GymEnv | str | None = None,
+        actor_learning_rate: Rates | LinearSchedule = 1e-3,
+        critic_learning_rate: Rates | LinearSchedule = 1e-3,
+        *,
+        slope: str = "identity",
+        actor_lambda: float = 0.8,
+        **kwargs: Any,
+    ) -> None:
+        self.slope = slope
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, actor_lambda=actor_lambda, **kwargs)
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        if self.slope not in SLOPES:
+            raise ValueError(f"slope must be one of {SLOPES}, not {self.slope!r}.")
+
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        for layer in policy.actor.layers[:-1]:
+            if layer.kind != "bernoulli":
+                raise ValueError(f"The straight-through estimator is defined for 'bernoulli' hidden units, not {layer.kind!r}.")
+
+    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
+        learn_backprop(*actor.arguments, td_errors, episode_starts, self.num_timesteps, self.slope == "sigmoid")
