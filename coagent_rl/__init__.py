@@ -1,12 +1,15 @@
 """coagent_rl: reinforcement learning with coagent networks, actors in which every neuron is a learner of its own.
 
-The agents are imported when they are first asked for, so that ``import coagent_rl`` and ``--help`` need no torch.
+Importing it registers the package's environments with Gymnasium. The agents are imported when they are first asked for, so
+that ``import coagent_rl`` and ``--help`` need no torch.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import coagent_rl.envs  # noqa: F401  registers them
 
 if TYPE_CHECKING:
     from coagent_rl.agents import Backprop, Reinforce, ReinforceThomas, STEBackprop, WeightMax

@@ -8,7 +8,7 @@ import numpy as np
 import torch as th
 
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import VALUES
+from coagent_rl.networks.forward import SIGNALS, VALUES
 from coagent_rl.optimizers import N_UPDATES, OPTIMIZERS, SCHEDULE_STEPS
 from coagent_rl.schedules import LinearSchedule
 
@@ -30,7 +30,7 @@ class Learner:
         delayed: whether to keep a ring of the last steps, for traces that lag behind by layer.
     """
 
-    _PER_ENVIRONMENT = ("traces", "activity", "ring", "ring_starts")
+    _PER_ENVIRONMENT = ("traces", "signals", "ring", "ring_starts")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Learner:
         self.rates[:, list(frozen_layers)] = 0.0
         self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, 0.0])
         self.activity = network.activity(n_envs)
+        self.signals = self.activity[SIGNALS]
         self.traces = np.zeros((n_envs, network.parameters.size), network.parameters.dtype)
         self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
         n_slots = network.depth if delayed else 0

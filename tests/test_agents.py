@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -20,10 +21,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import LinearSchedule, Reinforce, WeightMax
+from coagent_rl import Backprop, LinearSchedule, Reinforce, ReinforceThomas, STEBackprop, WeightMax
 from coagent_rl.agents import CoagentPolicy
 
-AGENTS = [WeightMax, Reinforce]
+AGENTS = [WeightMax, Reinforce, ReinforceThomas, STEBackprop, Backprop, partial(WeightMax, trace_form="pipelined")]
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 
 
@@ -129,7 +130,7 @@ def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, t
 
     first = make(agent, environment(), **kwargs).learn(502)
     first.save(tmp_path / "model")
-    resumed = agent.load(tmp_path / "model", env=first.get_env(), force_reset=False)
+    resumed = getattr(agent, "func", agent).load(tmp_path / "model", env=first.get_env(), force_reset=False)
     seen = Steps()
     resumed.learn(400, callback=seen, reset_num_timesteps=False)
     np.testing.assert_array_equal(seen.seen, expected.seen)

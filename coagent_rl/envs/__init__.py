@@ -1,1 +1,9 @@
 """The package's own environments, registered with Gymnasium under ``coagent_rl/…``."""
+
+from gymnasium.envs.registration import register
+
+register(
+    id="coagent_rl/Multiplexer-v0",
+    entry_point="coagent_rl.envs.multiplexer:MultiplexerEnv",
+    vector_entry_point="coagent_rl.envs.multiplexer:MultiplexerVectorEnv",
+)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from stable_baselines3.common.vec_env import DummyVecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 
 class SerialVecEnv(DummyVecEnv):
@@ -13,3 +22,91 @@ class SerialVecEnv(DummyVecEnv):
         if self.keys == [None]:  # the observation space is neither a Dict nor a Tuple
             return next(iter(self.buf_obs.values())).copy()
         return super()._obs_from_buf()
+
+
+class NativeVecEnv(VecEnv):
+    """A Gymnasium `VectorEnv` (with same-step autoreset) as a Stable-Baselines3 `VecEnv` that also monitors the episodes.
+
+    For tasks with millions of short episodes: a `Monitor` around each environment writes and flushes a line an episode, which
+    costs more than a one-step episode and its learning. Here lines are kept and written ten thousand at a time.
+
+    Args:
+        env: the vector environment.
+        monitor_file: CSV file of the episodes, in `Monitor`'s format, or None.
+    """
+
+    LINES_AT_ONCE = 10_000
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], monitor_file: Path | None = None) -> None:
+        if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
+            raise ValueError(f"{env} must reset its environments in the step that ends an episode (AutoresetMode.SAME_STEP).")
+        self.env = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+        self._started = time.time()
+        self._lines: list[str] = []
+        self._monitor_file = monitor_file
+        if monitor_file is not None:
+            header = {"t_start": self._started, "env_id": env.spec.id if env.spec else None}
+            monitor_file.write_text(f"#{json.dumps(header)}\nr,l,t\n", encoding="utf-8")
+
+    def reset(self) -> VecEnvObs:
+        observations, infos = self.env.reset(seed=self._seeds[0])
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, extra = self.env.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(dones).tolist():
+            r, n, t = float(self._returns[row]), int(self._lengths[row]), round(time.time() - self._started, 6)
+            infos[row] = {
+                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
+                "terminal_observation": extra["final_obs"][row],
+                "episode": {"r": r, "l": n, "t": t},
+            }
+            if self._monitor_file is not None:
+                self._lines.append(f"{r},{n},{t}\n")
+        self._returns[dones], self._lengths[dones] = 0.0, 0
+        if len(self._lines) >= self.LINES_AT_ONCE:
+            self._write()
+        return observations, rewards.astype(np.float32), dones, infos
+
+    def _write(self) -> None:
+        if self._monitor_file is not None and self._lines:
+            with open(self._monitor_file, "a", encoding="utf-8") as file:
+                file.writelines(self._lines)
+            self._lines.clear()
+
+    def close(self) -> None:
+        self._write()
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise ValueError("A vector environment has one attribute for all its environments; indices cannot be chosen.")
+        setattr(self.env, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
+        raise NotImplementedError("The environments of a vector environment have no methods of their own.")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+        # It reports episodes as a Monitor does, which is what Stable-Baselines3 asks for here.
+        from stable_baselines3.common.monitor import Monitor
+
+        return [issubclass(Monitor, wrapper_class)] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        return [None] * self.num_envs

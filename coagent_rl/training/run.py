@@ -12,14 +12,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 
 import coagent_rl
-import coagent_rl.envs  # registers the package's own environments
 from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.envs.vec_env import SerialVecEnv
+from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
 from coagent_rl.training.evaluation import evaluate
 from coagent_rl.training.files import folder_name, write_json, write_whole
@@ -73,10 +74,17 @@ def make_environments(
     """Monitored environments in one process.
 
     The monitor is outside the wrappers: an episode that a wrapper ends is an episode, and its return is what the agent gets.
+    An environment that brings a vectorised form is made in it if it can be, and is neither rendered nor wrapped.
 
     Args:
         env_wrapper: ``"module.Class"``, ``{"module.Class": {arguments}}`` or a list of these, applied in order.
     """
+
+    if resets_natively(env_id) and not env_wrapper and "render_mode" not in env_kwargs:
+        vector_env = gym.make_vec(env_id, n_envs, vectorization_mode="vector_entry_point", **env_kwargs)
+        env = NativeVecEnv(vector_env, Path(monitor_dir) / "0.monitor.csv" if monitor_dir is not None else None)
+        env.seed(seed)
+        return env
 
     def make(**kwargs: Any) -> gym.Env[Any, Any]:
         env = gym.make(env_id, **kwargs)
@@ -89,6 +97,15 @@ def make_environments(
     return make_vec_env(
         make, n_envs=n_envs, seed=seed, env_kwargs=dict(env_kwargs), monitor_dir=monitor_dir, vec_env_cls=SerialVecEnv
     )
+
+
+def resets_natively(env_id: str) -> bool:
+    """Whether an environment brings a vectorised form that resets in the step that ends an episode, as `VecEnv`s do."""
+    entry_point = gym.spec(env_id).vector_entry_point
+    if entry_point is None:
+        return False
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    return getattr(creator, "metadata", {}).get("autoreset_mode") == AutoresetMode.SAME_STEP
 
 
 def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, training: bool = True) -> VecEnv:

@@ -41,8 +41,6 @@ def check_environment(env_id: str) -> str:
     """Return ``env_id`` if it is registered with Gymnasium; raise a ValueError that names the nearest ids otherwise."""
     import gymnasium as gym
 
-    import coagent_rl.envs  # noqa: F401  registers the package's own environments
-
     if env_id not in gym.registry:
         raise ValueError(f"Unknown environment {env_id!r}. {nearest(env_id, gym.registry)}")
     return env_id

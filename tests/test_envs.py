@@ -1,0 +1,146 @@
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import coagent_rl  # noqa: F401  registers the environments
+from coagent_rl import WeightMax
+from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
+from coagent_rl.training.run import make_environments
+
+ID = "coagent_rl/Multiplexer-v0"
+
+
+def answer(observations: np.ndarray, address_bits: int) -> np.ndarray:
+    """The right actions, bit by bit."""
+    result = []
+    for bits in np.atleast_2d(observations) > 0:
+        address = 0
+        for bit in bits[:address_bits]:
+            address = 2 * address + int(bit)
+        result.append(int(bits[address_bits + address]))
+    return np.array(result)
+
+
+@pytest.mark.parametrize("address_bits", [1, 4])
+def test_both_checkers_accept_the_multiplexer(address_bits) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(ID, address_bits=address_bits).unwrapped, skip_render_check=False)
+        check_env_sb3(gym.make(ID, address_bits=address_bits).unwrapped)
+
+
+@pytest.mark.parametrize("address_bits", [1, 2, 4])
+def test_rewards_of_the_multiplexer(address_bits) -> None:
+    env = gym.make(ID, address_bits=address_bits)
+    rng = np.random.default_rng(0)
+    seen = []
+    for k in range(300):
+        observation, _ = env.reset(seed=3 if k == 0 else None)
+        assert observation.shape == (address_bits + 2**address_bits,)
+        assert set(np.unique(observation)) <= {-1.0, 1.0}
+        action = int(rng.integers(2))
+        _, reward, terminated, truncated, _ = env.step(action)
+        assert (terminated, truncated) == (True, False)
+        assert reward == (1.0 if action == answer(observation, address_bits)[0] else -1.0)
+        seen.append(observation)
+    assert np.abs(np.mean(seen, axis=0)).max() < 0.25
+
+
+def test_multiplexer_is_seeded() -> None:
+    env = gym.make(ID)
+    first = [env.reset(seed=5)[0], env.reset()[0]]
+    second = [env.reset(seed=5)[0], env.reset()[0]]
+    np.testing.assert_array_equal(first, second)
+    assert np.any(env.reset(seed=6)[0] != first[0])
+
+
+def test_vectorised_multiplexer() -> None:
+    env = gym.make_vec(ID, num_envs=7, vectorization_mode="vector_entry_point", address_bits=2)
+    observations, _ = env.reset(seed=0)
+    for _ in range(400):  # several blocks of questions
+        right = answer(observations, 2)
+        actions = np.where(np.arange(7) % 2 == 0, right, 1 - right)
+        new, rewards, terminated, truncated, infos = env.step(actions)
+        np.testing.assert_array_equal(rewards, np.where(np.arange(7) % 2 == 0, 1.0, -1.0))
+        assert terminated.all()
+        assert not truncated.any()
+        np.testing.assert_array_equal(infos["final_obs"], observations)
+        observations = new
+    assert env.observation_space.contains(observations)
+
+
+def test_rendering_and_wrong_use() -> None:
+    env = gym.make(ID, address_bits=2, render_mode="ansi")
+    observation, _ = env.reset(seed=0)
+    address, _, data = env.render().partition(" → ")
+    inside = data[data.index("[") + 1]
+    assert inside == str(answer(observation, 2)[0])
+    assert address + data.replace("[", "").replace("]", "") == "".join(str(int(bit > 0)) for bit in observation)
+    with pytest.raises(ValueError, match="The action must be 0 or 1, not 2"):
+        env.unwrapped.step(2)
+    env.unwrapped.step(0)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.unwrapped.step(0)
+    with pytest.raises(ValueError, match="address_bits must be an integer from 1 to 10, not 0"):
+        gym.make(ID, address_bits=0)
+
+
+def test_native_vec_env_reports_episodes_and_writes_them(tmp_path) -> None:
+    vector_env = gym.make_vec(ID, num_envs=3, vectorization_mode="vector_entry_point")
+    env = NativeVecEnv(vector_env, tmp_path / "0.monitor.csv")
+    env.LINES_AT_ONCE = 10
+    env.seed(0)
+    observations = env.reset()
+    total = 0.0
+    for _ in range(7):
+        old = observations
+        observations, rewards, dones, infos = env.step(np.zeros(3, int))
+        assert dones.all()
+        for row, info in enumerate(infos):
+            assert info["episode"]["r"] == rewards[row]
+            assert info["episode"]["l"] == 1
+            assert info["TimeLimit.truncated"] is False
+            np.testing.assert_array_equal(info["terminal_observation"], old[row])
+        total += rewards.sum()
+    env.close()
+    written = np.genfromtxt(tmp_path / "0.monitor.csv", delimiter=",", skip_header=2)
+    assert written.shape == (21, 3)
+    assert written[:, 0].sum() == total
+
+
+def test_native_vec_env_needs_same_step_autoreset() -> None:
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        NativeVecEnv(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"))
+
+
+def test_serial_vec_env_is_dummy_vec_env() -> None:
+    envs = [kind([lambda: gym.make("CartPole-v1")] * 1) for kind in (DummyVecEnv, SerialVecEnv)]
+    for env in envs:
+        env.seed(3)
+    np.testing.assert_array_equal(*(env.reset() for env in envs))
+    before = None
+    for k in range(60):
+        one, two = (env.step(np.array([k % 2])) for env in envs)
+        for a, b in zip(one[:3], two[:3], strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert one[3][0].keys() == two[3][0].keys()
+        assert two[0] is not before  # every step has an array of its own
+        before = two[0]
+
+
+def test_training_is_the_same_in_both_forms_of_the_environment() -> None:
+    """One environment, natively vectorised or not, asks the same questions."""
+    native = make_environments(ID, 1, 4, {"address_bits": 2})
+    serial = SerialVecEnv([lambda: gym.make(ID, address_bits=2)])
+    assert isinstance(native, NativeVecEnv)
+    parameters = []
+    for env in (native, serial):
+        env.seed(4)
+        model = WeightMax("MlpPolicy", env, critic=None, seed=4, policy_kwargs={"net_arch": [4]}).learn(300)
+        parameters.append(model.policy.actor.parameters)
+    np.testing.assert_array_equal(*parameters)
