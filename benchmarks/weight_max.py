@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.runs import EPISODES, RESULTS, Run, execute_all, parse_seeds, read
-from coagent_rl.training.hyperparameters import load_hyperparameters, override
+from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override
 
-METHODS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "weight_max": ("Weight Max", "weight_max", {}),
-    "reinforce": ("REINFORCE (global)", "reinforce", {}),
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the tables.
+
+    Attributes:
+        label: its name in tables and figures.
+        algorithm: what is trained.
+        settings: whose YAML file gives the settings.
+        changes: what is different, for every environment.
+        tuned: what a search in ``benchmarks/results/tuning`` found, by environment; without it only environments in the YAML
+            file are run.
+    """
+
+    label: str
+    algorithm: str
+    settings: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, dict[str, Any]] | None = None
+
+
+METHODS: dict[str, Method] = {
+    "weight_max": Method("Weight Max", "weight_max", "weight_max"),
+    "reinforce": Method("REINFORCE (global), tuned", "reinforce", "reinforce"),
+    "reinforce_untuned": Method("REINFORCE (global), Weight Max's settings", "reinforce", "weight_max"),
+    "frozen": Method(
+        "hidden units frozen, output layer tuned",
+        "reinforce",
+        "weight_max",
+        {"frozen_layers": "hidden"},
+        {"CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 8.4e-4], "actor_lambda": 0.8}},
+    ),
 }
-"""Method → (name in tables, algorithm, changes to the settings of the algorithm's YAML file)."""
+"""The rows of table 1."""
 
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
     "weight_max": {
@@ -33,15 +63,24 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 """Mean and standard deviation of the average return over all episodes, 10 runs (Chung 2022, table 1)."""
 
 
+def is_defined(method: str, env_id: str) -> bool:
+    """Whether a method has settings for an environment."""
+    tuned = METHODS[method].tuned
+    return has_settings(METHODS[method].settings, env_id) and (tuned is None or env_id in tuned)
+
+
 def runs_of(method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
     """Return the runs of one cell of table 1."""
-    _, algorithm, changes = METHODS[method]
-    settings = override(load_hyperparameters(algorithm, env_id), {**changes, "n_episodes": EPISODES[env_id]})
-    return [Run("table1", method, env_id, seed, algorithm, settings) for seed in seeds]
+    row = METHODS[method]
+    changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), "n_episodes": EPISODES[env_id]}
+    settings = override(load_hyperparameters(row.settings, env_id), changes)
+    return [Run("table1", method, env_id, seed, row.algorithm, settings) for seed in seeds]
 
 
 def cell(method: str, env_id: str, seeds: Sequence[int]) -> dict[str, Any] | None:
     """Statistics of one cell over the seeds that have been run; None without any."""
+    if not is_defined(method, env_id):
+        return None
     found = [result for run in runs_of(method, env_id, seeds) if (result := read(run)) is not None]
     if not found:
         return None
@@ -80,7 +119,7 @@ def render(seeds: Sequence[int], environments: Sequence[str], methods: Sequence[
             there = f"{published[0]:.2f} ± {published[1]:.2f}" if published else ""
             ours = " | ".join("{:.2f} ± {:.2f}".format(*found[name]) for name in ("all", "last", "final")).split(" | ")
             lines.append(
-                f"| {env_id} | {METHODS[method][0]} | {found['n']} | {ours[0]} | {there} | {difference} | "
+                f"| {env_id} | {METHODS[method].label} | {found['n']} | {ours[0]} | {there} | {difference} | "
                 f"{ours[1]} | {ours[2]} |"
             )
     return "\n".join(lines) + "\n"
@@ -93,7 +132,13 @@ def table1(arguments: argparse.Namespace) -> None:
 
     seeds = parse_seeds(arguments.seeds)
     execute_all(
-        [run for env_id in arguments.envs for method in arguments.methods for run in runs_of(method, env_id, seeds)],
+        [
+            run
+            for env_id in arguments.envs
+            for method in arguments.methods
+            if is_defined(method, env_id)
+            for run in runs_of(method, env_id, seeds)
+        ],
         arguments.n_jobs,
     )
     text = render(seeds, list(EPISODES), list(METHODS))
@@ -101,7 +146,7 @@ def table1(arguments: argparse.Namespace) -> None:
     write_text(folder / "table.md", text)
     print(text)
     for env_id in EPISODES:
-        curves = {METHODS[m][0]: found["returns"] for m in METHODS if (found := cell(m, env_id, seeds)) is not None}
+        curves = {METHODS[m].label: found["returns"] for m in METHODS if (found := cell(m, env_id, seeds)) is not None}
         if curves:
             path = Path(folder / f"{env_id.replace('/', '-')}.png")
             learning_curve(path, curves, env_id)

@@ -11,6 +11,7 @@ from coagent_rl.agents.weight_max import learn_weight_max_pipelined
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, local_scores
+from coagent_rl.optimizers import DIRECTION
 from coagent_rl.schedules import constant_schedule
 
 START = np.ones(1, dtype=bool)

@@ -90,8 +90,21 @@ def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -
         ValueError: for a file that cannot be read, is not a mapping, has neither the environment nor a default, or has
             unknown keys.
     """
-    check_algorithm(algorithm)
-    source = file or f"{algorithm}.yml"
+    table, source = _read_table(algorithm, file)
+    if env_id not in table and "default" not in table:
+        raise ValueError(f"{source} has settings neither for {env_id} nor for 'default'. {nearest(env_id, table)}")
+    settings: dict[str, Any] = dict(table[env_id if env_id in table else "default"])
+    check_keys(settings, algorithm, f"{source} ({env_id if env_id in table else 'default'})")
+    return settings
+
+
+def has_settings(algorithm: str, env_id: str) -> bool:
+    """Whether the package's own file has settings for this very environment."""
+    return env_id in _read_table(algorithm, None)[0]
+
+
+def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, Any]], str]:
+    source = file or f"{check_algorithm(algorithm)}.yml"
     try:
         if file is None:
             text = resources.files(__package__).joinpath(source).read_text(encoding="utf-8")
@@ -103,11 +116,7 @@ def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -
         raise ValueError(f"The hyperparameters in {source} cannot be read: {error}") from error
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise ValueError(f"{source} must map environment ids to settings.")
-    if env_id not in table and "default" not in table:
-        raise ValueError(f"{source} has settings neither for {env_id} nor for 'default'. {nearest(env_id, table)}")
-    settings: dict[str, Any] = dict(table[env_id if env_id in table else "default"])
-    check_keys(settings, algorithm, f"{source} ({env_id if env_id in table else 'default'})")
-    return settings
+    return table, source
 
 
 def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
