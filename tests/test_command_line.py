@@ -17,7 +17,7 @@ from coagent_rl.training.hyperparameters import ALGORITHMS, load_hyperparameters
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--seed", "1", "--final-eval-episodes", "3", "-params", "policy_kwargs:dict(net_arch=[8])"]
-RATES = ["actor_learning_rate:1e-2", "critic_learning_rate:[1e-2,1e-2]"]
+RATES = ["actor_learning_rate:[1e-2,1e-3]", "critic_learning_rate:1e-2"]
 
 
 def run_train(folder: Path, *words: str) -> Path:

@@ -61,7 +61,8 @@ class CoagentAlgorithm(BaseAlgorithm):
         policy: ``"MlpPolicy"`` or a subclass of `CoagentPolicy`.
         env: a Gymnasium environment, its id, or a Stable-Baselines3 vectorised environment of any size. With several, each
             has traces of its own and the updates are averaged.
-        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`.
+        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`; None is
+            1e-2 for the first layer and 1e-4 for the others.
         gamma: discount γ.
         actor_lambda, critic_lambda: trace decay rates λ; traces decay by γλ per step.
         temperature: of the output layer's softmax.
@@ -87,8 +88,8 @@ class CoagentAlgorithm(BaseAlgorithm):
         self,
         policy: str | type[CoagentPolicy],
         env: GymEnv | str | None,
-        actor_learning_rate: Rates | LinearSchedule,
-        critic_learning_rate: Rates | LinearSchedule,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         gamma: float = 0.98,
         actor_lambda: float = 0.0,
         critic_lambda: float = 0.8,
@@ -197,7 +198,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         self.actor = Learner(
             network,
             self.n_envs,
-            as_schedule(self.actor_learning_rate, "actor_learning_rate"),
+            _schedule(self.actor_learning_rate, network.depth, "actor_learning_rate"),
             self.optimizer,
             self.gamma * self.actor_lambda,
             self.weight_decay,
@@ -212,7 +213,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             learner = Learner(
                 self.policy.value,
                 self.n_envs,
-                as_schedule(self.critic_learning_rate, "critic_learning_rate"),
+                _schedule(self.critic_learning_rate, self.policy.value.depth, "critic_learning_rate"),
                 self.optimizer,
                 self.gamma * self.critic_lambda,
                 name="critic_learning_rate",
@@ -414,6 +415,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         where = "the given file" if isinstance(path, io.BufferedIOBase) else _existing(path)
         _check_model_file(where if isinstance(where, Path) else path, str(where), cls.__name__)
         return super().load(path, *args, **kwargs)
+
+
+def _schedule(rates: Rates | LinearSchedule | None, depth: int, name: str) -> LinearSchedule:
+    return as_schedule([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, name)
 
 
 def _existing(path: str | Path) -> Path:

@@ -40,13 +40,11 @@ class Reinforce(CoagentAlgorithm):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule = 1e-3,
-        critic_learning_rate: Rates | LinearSchedule = 1e-3,
-        *,
-        actor_lambda: float = 0.8,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, actor_lambda=actor_lambda, **kwargs)
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         learn_reinforce(*actor.arguments, td_errors, episode_starts, self.num_timesteps)

@@ -30,15 +30,14 @@ class STEBackprop(CoagentAlgorithm):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule = 1e-3,
-        critic_learning_rate: Rates | LinearSchedule = 1e-3,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         *,
         slope: str = "identity",
-        actor_lambda: float = 0.8,
         **kwargs: Any,
     ) -> None:
         self.slope = slope
-        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, actor_lambda=actor_lambda, **kwargs)
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

@@ -71,7 +71,7 @@ class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
         >>> env = gym.make("coagent_rl/Multiplexer-v0", address_bits=2, render_mode="ansi")
         >>> _ = env.reset(seed=0)
         >>> print(env.render())
-        11 → 101[0]
+        01 → 1[1]11
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's own declaration

@@ -1,0 +1,50 @@
+"""The code in the documentation runs as it stands."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import coagent_rl
+
+ROOT = Path(__file__).parents[1]
+
+
+def code_blocks(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.S)
+
+
+def run(code: str, folder: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_adding_a_rule(tmp_path) -> None:
+    rule, use, check = code_blocks(ROOT / "docs" / "adding_a_rule.md")
+    (tmp_path / "node_perturbation.py").write_text(rule, encoding="utf-8")
+    assert run(use, tmp_path).strip() == "2000"
+    run(check, tmp_path)
+    wrong = rule.replace("* slopes[i]", "* slopes[i] * 1.1")
+    assert wrong != rule
+    (tmp_path / "node_perturbation.py").write_text(wrong, encoding="utf-8")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        run(check, tmp_path)
+
+
+def test_readme(tmp_path) -> None:
+    blocks = code_blocks(ROOT / "README.md")
+    assert blocks
+    for block in blocks:
+        run(block, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.walk_packages(coagent_rl.__path__, "coagent_rl.")))
+def test_examples_in_docstrings(name) -> None:
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
