@@ -23,8 +23,8 @@ class Method:
         algorithm: what is trained.
         settings: whose YAML file gives the settings.
         changes: what is different, for every environment.
-        tuned: what a search in ``benchmarks/results/tuning`` found, by environment; without it only environments in the YAML
-            file are run.
+        tuned: what is different for one environment, released or found by a search; without it every environment in the YAML
+            file is run.
     """
 
     label: str
@@ -34,10 +34,23 @@ class Method:
     tuned: dict[str, dict[str, Any]] | None = None
 
 
+RELEASED_λ = {
+    "CartPole-v1": {"actor_lambda": 0.8},
+    "Acrobot-v1": {"actor_lambda": 0.8},
+    "LunarLander-v3": {"actor_lambda": 0.9},
+}
+
 METHODS: dict[str, Method] = {
     "weight_max": Method("Weight Max", "weight_max", "weight_max"),
+    "weight_max_traces": Method("Weight Max with traces, synchronous", "weight_max", "weight_max", tuned=RELEASED_λ),
+    "weight_max_pipelined": Method(
+        "Weight Max with traces, pipelined", "weight_max", "weight_max", {"trace_form": "pipelined"}, RELEASED_λ
+    ),
     "reinforce": Method("REINFORCE (global), tuned", "reinforce", "reinforce"),
     "reinforce_untuned": Method("REINFORCE (global), Weight Max's settings", "reinforce", "weight_max"),
+    "reinforce_thomas": Method("REINFORCE with Thomas (2011), tuned", "reinforce_thomas", "reinforce_thomas"),
+    "ste_backprop": Method("STE backprop, tuned", "ste_backprop", "ste_backprop"),
+    "backprop": Method("Backprop (ReLU units), tuned", "backprop", "backprop"),
     "frozen": Method(
         "hidden units frozen, output layer tuned",
         "reinforce",
@@ -53,6 +66,31 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
         "CartPole-v1": (390.38, 43.25),
         "Acrobot-v1": (-97.05, 2.90),
         "LunarLander-v3": (111.23, 16.58),
+    },
+    "weight_max_traces": {
+        "CartPole-v1": (373.11, 17.86),
+        "Acrobot-v1": (-105.00, 4.38),
+        "LunarLander-v3": (39.04, 14.39),
+    },
+    "weight_max_pipelined": {
+        "CartPole-v1": (373.11, 17.86),
+        "Acrobot-v1": (-105.00, 4.38),
+        "LunarLander-v3": (39.04, 14.39),
+    },
+    "reinforce_thomas": {
+        "CartPole-v1": (363.71, 24.07),
+        "Acrobot-v1": (-112.26, 8.85),
+        "LunarLander-v3": (-66.19, 67.14),
+    },
+    "ste_backprop": {
+        "CartPole-v1": (420.73, 18.30),
+        "Acrobot-v1": (-98.55, 5.05),
+        "LunarLander-v3": (47.53, 35.04),
+    },
+    "backprop": {
+        "CartPole-v1": (411.82, 25.98),
+        "Acrobot-v1": (-91.82, 5.24),
+        "LunarLander-v3": (71.77, 21.02),
     },
     "reinforce": {
         "CartPole-v1": (163.92, 64.43),

@@ -40,7 +40,7 @@ def learning_curve(
         runs: name of a curve → returns of all episodes, one array a run; longer runs are cut to the shortest.
         window: number of episodes averaged.
     """
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.0 + 0.2 * len(runs)), layout="constrained")
     axes = figure.add_subplot()
     for name, returns in runs.items():
         length = min(len(run) for run in returns)
@@ -48,15 +48,16 @@ def learning_curve(
         # A line of a few thousand points looks the same as one of a million and is drawn at once.
         shown = np.unique(np.linspace(0, length - 1, 2000).astype(int))
         mean, deviation = curves.mean(axis=0)[shown], curves.std(axis=0)[shown]
-        label = name if len(returns) == 1 else f"{name} ({len(returns)} runs)"
+        label = name if len(returns) == 1 else f"{name}, {len(returns)} runs"
         (line,) = axes.plot(shown + 1, mean, label=label, linewidth=1.5)
         if len(returns) > 1:
             axes.fill_between(shown + 1, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set_title(title)
+    axes.set_title(title if len(runs) > 1 else f"{label} on {title}")
     axes.set_xlabel("episode")
     axes.set_ylabel(f"{ylabel} (running mean of {window} episodes)")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    if len(runs) > 1:
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     save_figure(figure, path)
 
 
