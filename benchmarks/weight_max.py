@@ -6,12 +6,15 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.runs import EPISODES, RESULTS, Run, execute_all, parse_seeds, read
+from benchmarks.runs import EPISODES, RESULTS, Run, execute_all, parse_seeds, read, trained_model
 from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override
+
+if TYPE_CHECKING:
+    from coagent_rl.agents import CoagentAlgorithm
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,64 @@ def table1(arguments: argparse.Namespace) -> None:
             learning_curve(path, curves, env_id)
 
 
+PUBLISHED_CORRELATIONS = {"weight_max": (0.690, 0.640), "ste_backprop": (0.888, 0.830)}
+"""Mean absolute correlation of the first and the second layer on CartPole (Chung 2022, "Experiments")."""
+
+
+def observations_of(model: CoagentAlgorithm, env_id: str, seed: int, n_steps: int = 5000) -> np.ndarray:
+    """What a trained agent meets: observations of ``n_steps`` steps of its sampled policy, shape (n_steps, n_inputs)."""
+    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments
+
+    env = make_environments(env_id, 1, seed + EVALUATION_SEED_OFFSET, {})
+    observation, seen = env.reset(), []
+    for _ in range(n_steps):
+        seen.append(observation[0])
+        observation, _, _, _ = env.step(model.predict(observation)[0])
+    env.close()
+    return np.array(seen)
+
+
+def correlations(arguments: argparse.Namespace) -> None:
+    """Correlation between the units of a layer after training on CartPole: a table, and a figure of each method's first seed.
+
+    The paper says neither over which observations it correlates nor whether what units drew or their means; here it is the
+    observations that the sampled policy meets, and both.
+    """
+    from coagent_rl.analysis import unit_statistics, unit_statistics_figure
+    from coagent_rl.training.files import write_text
+
+    env_id, seeds = "CartPole-v1", parse_seeds(arguments.seeds)
+    folder = RESULTS / "correlations"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "| method | networks | first layer: values | means | published | second layer: values | means | published |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for method in METHODS:
+        if not is_defined(method, env_id) or method == "backprop":  # whose units do not draw
+            continue
+        found = []
+        for run in runs_of(method, env_id, seeds):
+            if run.path.exists():
+                model = trained_model(run)
+                network, seen = model.policy.actor, observations_of(model, env_id, run.seed)
+                drawn, means = (
+                    unit_statistics(network, seen, np.random.default_rng(run.seed), of_means) for of_means in (False, True)
+                )
+                found.append([layer.mean_correlation for pair in zip(drawn, means, strict=True) for layer in pair])
+                if run.seed == seeds[0]:
+                    title = f"{METHODS[method].label}, CartPole-v1, seed {run.seed}"
+                    unit_statistics_figure(folder / f"{method}.png", drawn, title)
+        if found:
+            pairs = zip(np.mean(found, axis=0), np.std(found, axis=0, ddof=1), strict=True)
+            ours = [f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in pairs]
+            first, second = (f"{value:.3f}" for value in PUBLISHED_CORRELATIONS.get(method, (np.nan, np.nan)))
+            cells = [METHODS[method].label, str(len(found)), *ours[:2], first, *ours[2:], second]
+            lines.append(f"| {' | '.join(cells)} |".replace("nan", ""))
+    write_text(folder / "table.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__)
@@ -198,6 +259,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     c.add_argument("--envs", nargs="+", default=list(EPISODES), choices=list(EPISODES))
     c.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     c.set_defaults(run=table1)
+    c = commands.add_parser("correlations", help="between the units of a layer, of the trained networks of table1")
+    c.set_defaults(run=correlations)
     for command in commands.choices.values():
         command.add_argument("--seeds", default="0-9", help="such as 0-9 or 0,3,5")
         command.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
