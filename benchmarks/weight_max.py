@@ -211,7 +211,7 @@ def observations_of(model: CoagentAlgorithm, env_id: str, seed: int, n_steps: in
 
 
 def correlations(arguments: argparse.Namespace) -> None:
-    """Correlation between the units of a layer after training on CartPole: a table, and a figure of each method's first seed.
+    """Correlation between the units of a layer after training on CartPole: a table, and figures of the first seed.
 
     The paper says neither over which observations it correlates nor whether what units drew or their means; here it is the
     observations that the sampled policy meets, and both.

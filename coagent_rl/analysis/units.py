@@ -18,7 +18,7 @@ class LayerStatistics:
 
     Attributes:
         firing_rate: mean value of each unit, shape (n,).
-        entropy: entropy of each Bernoulli unit's values in bits, shape (n,): 1 at a rate of one half, 0 for a unit that never
+        entropy: entropy of each Bernoulli unit's values in bits, shape (n,): 1 at a rate of one half, 0 if it never
             changes. NaN for units of other kinds.
         correlation: absolute Pearson correlation between every two units, shape (n, n); NaN with a unit that never changes.
         outgoing_norm: L² norm of each unit's outgoing weights, shape (n,).
