@@ -46,7 +46,7 @@ def execute(run: Run, command: str) -> None:
     """Train, evaluate and write the run's file whole."""
     import torch as th
 
-    from coagent_rl.training.files import write_whole
+    from coagent_rl.files import write_whole
     from coagent_rl.training.run import Options, train
 
     th.set_num_threads(1)

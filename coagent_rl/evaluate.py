@@ -45,10 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def find_run(arguments: argparse.Namespace) -> Path:
     """Return the run's folder that the arguments mean."""
     from coagent_rl.training.files import existing_runs, folder_name
+    from coagent_rl.training.hyperparameters import check_algorithm, check_environment
 
     if arguments.folder is not None:
         folder = Path(arguments.folder)
     else:
+        check_algorithm(arguments.algo)
+        check_environment(arguments.env)
         runs = existing_runs(Path(arguments.log_folder), arguments.algo, arguments.env)
         if arguments.exp_id:
             runs = [run for run in runs if run.name == f"{folder_name(arguments.env)}_{arguments.exp_id}"]
@@ -57,10 +60,18 @@ def find_run(arguments: argparse.Namespace) -> Path:
             raise FileNotFoundError(
                 f"There is no run {which} of {arguments.algo} on {arguments.env} in {arguments.log_folder}."
             )
-        folder = runs[-1]
+        finished = [run for run in runs if model_file(run, arguments.env, arguments.load_best).is_file()]
+        folder = (finished or runs)[-1]
     if not (folder / "config.yml").is_file():
         raise FileNotFoundError(f"{folder} is not a run's folder: it has no config.yml.")
     return folder
+
+
+def model_file(folder: Path, env_id: str, best: bool) -> Path:
+    """Where a run's last or best model lies."""
+    from coagent_rl.training.files import folder_name
+
+    return folder / ("best_model.zip" if best else f"{folder_name(env_id)}.zip")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -74,21 +85,28 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     import yaml
 
     from coagent_rl.training.evaluation import bootstrap_interval, evaluate
-    from coagent_rl.training.files import folder_name, write_json
+    from coagent_rl.training.files import write_json
     from coagent_rl.training.hyperparameters import check_algorithm, check_environment
-    from coagent_rl.training.run import algorithm_class, make_environments, normalised
+    from coagent_rl.training.run import (
+        EVALUATION_SEED_OFFSET,
+        algorithm_class,
+        make_environments,
+        normalised,
+        statistics_file,
+    )
 
     config = yaml.safe_load((folder / "config.yml").read_text(encoding="utf-8"))
     algorithm, env_id = check_algorithm(config["algo"]), check_environment(config["env"])
-    file = folder / ("best_model.zip" if arguments.load_best else f"{folder_name(env_id)}.zip")
+    file = model_file(folder, env_id, arguments.load_best)
     if not file.is_file():
         raise FileNotFoundError(f"There is no model {file}; did training finish?")
     model = algorithm_class(algorithm).load(file)
     settings = config["settings"]
 
     def environment(**extra: Any) -> Any:
-        env = make_environments(env_id, 1, arguments.seed, {**config["env_kwargs"], **extra}, settings.get("env_wrapper"))
-        return normalised(env, settings.get("normalize"), folder / "vecnormalize.pkl", training=False)
+        seed = arguments.seed + EVALUATION_SEED_OFFSET  # never the episodes that a run with this seed was trained on
+        env = make_environments(env_id, 1, seed, {**config["env_kwargs"], **extra}, settings.get("env_wrapper"))
+        return normalised(env, settings.get("normalize"), statistics_file(file), training=False)
 
     model.policy.seed_predictions(arguments.seed)
     env = environment()
@@ -117,6 +135,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.json is not None:
         write_json(Path(arguments.json), result)
     if arguments.record is not None:
+        model.policy.seed_predictions(arguments.seed)
         record(model, environment(render_mode="rgb_array"), Path(arguments.record), arguments.deterministic)
         print(f"recorded {arguments.record}")
     return result
@@ -126,7 +145,7 @@ def record(model: Any, env: Any, path: Path, deterministic: bool, max_frames: in
     """Write one episode as an animated GIF."""
     from PIL import Image
 
-    from coagent_rl.training.files import write_whole
+    from coagent_rl.files import write_whole
 
     env.metadata = {**env.metadata, "render_fps": env.metadata.get("render_fps", 30)}
     observations, frames, done = env.reset(), [env.render()], False

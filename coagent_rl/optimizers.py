@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from coagent_rl.kernel import TINY, Array, flush, kernel
+from coagent_rl.networks.layout import BIASES, END, WEIGHTS
 
 OPTIMIZERS = {"sgd": 0, "rmsprop": 1, "adam": 2}
 SGD, RMSPROP, ADAM = range(3)
@@ -93,7 +94,7 @@ def ascend(layout: Array, settings: Array, rates: Array, parameters: Array, memo
     corrections = adam_corrections(settings[N_UPDATES])
     progress = min(time / settings[SCHEDULE_STEPS], 1.0)
     for index in range(layout.shape[0]):
-        w, b, end = layout[index, 6], layout[index, 7], layout[index, 8]
+        w, b, end = layout[index, WEIGHTS], layout[index, BIASES], layout[index, END]
         direction = memory[DIRECTION, w:end]
         layer = parameters[w:end]
         if settings[WEIGHT_DECAY] != 0.0:

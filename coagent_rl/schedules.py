@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,11 +43,6 @@ class LinearSchedule:
         """
         return np.stack([_per_layer(rates, depth, name) for rates in (self.start, self.end)])
 
-    def __call__(self, time: float, depth: int) -> np.ndarray:
-        """Rates of ``depth`` layers after ``time`` environment steps, shape (depth,)."""
-        start, end = self.table(depth)
-        return np.asarray(start + min(time / self.steps, 1.0) * (end - start))
-
 
 def constant_schedule(rates: Rates) -> LinearSchedule:
     """The same rates for ever."""
@@ -57,7 +53,7 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
     """Read a learning rate: a number, one per layer, a schedule, or a mapping ``{start, end, steps}``.
 
     Raises:
-        TypeError, ValueError: naming the argument ``name`` and what was expected.
+        ValueError: naming the argument ``name`` and what was expected.
     """
     if isinstance(value, LinearSchedule):
         return value
@@ -66,15 +62,17 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
             raise ValueError(f"{name}: a schedule has the keys start, end and steps, not {sorted(map(str, value))}.")
         return LinearSchedule(value["start"], value["end"], value["steps"])
     if callable(value):
-        raise TypeError(
+        raise ValueError(
             f"{name}: functions are not accepted, because they do not pickle and would make learn(n); learn(n) differ "
             f"from learn(2n). Use coagent_rl.schedules.LinearSchedule(start, end, steps)."
         )
-    if isinstance(value, (int, float)) or (isinstance(value, Sequence) and not isinstance(value, str)):
-        return constant_schedule(value)
     if isinstance(value, np.ndarray):
-        return constant_schedule([float(rate) for rate in value])
-    raise TypeError(f"{name} must be a number, one number per layer, or a LinearSchedule, not {value!r}.")
+        value = value.tolist()
+    if isinstance(value, numbers.Real):
+        return constant_schedule(float(value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return constant_schedule(value)
+    raise ValueError(f"{name} must be a number, one number per layer, or a LinearSchedule, not {value!r}.")
 
 
 def _per_layer(rates: Rates, depth: int, name: str) -> np.ndarray:

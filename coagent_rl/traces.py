@@ -105,7 +105,7 @@ def accumulate_delayed(
 
 
 @kernel
-def reinforce(layout: Array, activity: Array, traces: Array, direction: Array) -> None:
+def three_factor_update(layout: Array, activity: Array, traces: Array, direction: Array) -> None:
     """Δ = trace × signal, averaged over the rows: every unit's three-factor update.
 
     Args:

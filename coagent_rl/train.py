@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     """Train, and return the run's folder."""
     from coagent_rl.training.hyperparameters import (
         check_algorithm,
+        check_env_kwargs,
         check_environment,
         check_keys,
         load_hyperparameters,
@@ -76,6 +78,9 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
             changes[name] = getattr(arguments, name)
     settings = override(load_hyperparameters(algorithm, env_id, arguments.conf_file), changes)
     env_kwargs = parse_pairs(arguments.env_kwargs)
+    check_env_kwargs(env_id, env_kwargs)
+    if arguments.seed is not None and arguments.seed < 0:
+        raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
 
     import numpy as np
 
@@ -89,25 +94,25 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     write_yaml(folder / "args.yml", {**vars(arguments), "seed": seed})
     write_yaml(folder / "config.yml", {"algo": algorithm, "env": env_id, "env_kwargs": env_kwargs, "settings": settings})
     print(f"Training {algorithm} on {env_id} (seed {seed}) in {folder}")
-    result = train(
-        algorithm,
-        env_id,
-        settings,
-        seed,
-        Options(
-            folder=folder,
-            tensorboard_log=arguments.tensorboard_log,
-            n_envs=arguments.n_envs,
-            eval_freq=arguments.eval_freq,
-            eval_episodes=arguments.eval_episodes,
-            save_freq=arguments.save_freq,
-            env_kwargs=env_kwargs,
-            trained_agent=arguments.trained_agent,
-            final_eval_episodes=arguments.final_eval_episodes,
-            progress=arguments.progress,
-            verbose=arguments.verbose,
-        ),
+    options = Options(
+        folder=folder,
+        tensorboard_log=arguments.tensorboard_log,
+        n_envs=arguments.n_envs,
+        eval_freq=arguments.eval_freq,
+        eval_episodes=arguments.eval_episodes,
+        save_freq=arguments.save_freq,
+        env_kwargs=env_kwargs,
+        trained_agent=arguments.trained_agent,
+        final_eval_episodes=arguments.final_eval_episodes,
+        progress=arguments.progress,
+        verbose=arguments.verbose,
     )
+    try:
+        result = train(algorithm, env_id, settings, seed, options)
+    except Exception:
+        if not list(folder.glob("*.zip")):  # it failed before anything was learned: leave no empty run
+            shutil.rmtree(folder)
+        raise
     if result.returns.size:
         learning_curve(folder / "learning_curve.png", {algorithm: [result.returns]}, title=env_id)
     _report(folder, result.summary)

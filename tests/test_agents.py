@@ -1,5 +1,6 @@
 """The agents as Stable-Baselines3 algorithms."""
 
+import copy
 import json
 import zipfile
 from functools import partial
@@ -19,6 +20,7 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure as configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from coagent_rl import Backprop, LinearSchedule, Reinforce, ReinforceThomas, STEBackprop, WeightMax
@@ -170,10 +172,21 @@ def test_callbacks_logger_and_progress_bar(tmp_path) -> None:
     assert (tmp_path / "model_100_steps.zip").exists()
     assert WeightMax.load(tmp_path / "model_100_steps").num_timesteps == 100
     model.learn(5000, callback=StopTrainingOnMaxEpisodes(7))
-    assert model._episode_num == 6  # the seventh stopped it
-    model.learn(3000, log_interval=1)
+    assert model._episode_num == 7
+    model.learn(50, log_interval=None)
     assert list((tmp_path / "tb").glob("WeightMax_*/events*"))
-    assert {"rollout/ep_rew_mean", "train/td_error"} <= set(model.logger.name_to_value) or model.logger
+
+
+def test_what_is_logged(tmp_path) -> None:
+    model = make()
+    model.set_logger(configure_logger(str(tmp_path), ["csv"]))
+    model.learn(3000, log_interval=1)
+    table = np.genfromtxt(tmp_path / "progress.csv", delimiter=",", names=True, deletechars="")
+    assert {"rollout/ep_rew_mean", "rollout/ep_len_mean", "train/td_error", "time/fps"} <= set(table.dtype.names)
+    steps = table["time/total_timesteps"]
+    assert len(steps) >= 2
+    assert np.all(np.diff(steps) >= 1000)
+    np.testing.assert_array_equal(table["train/n_updates"], steps)
 
 
 def test_the_loop_reports_what_callbacks_of_stable_baselines3_read() -> None:
@@ -207,6 +220,51 @@ def test_parameters_share_their_memory_with_the_kernels() -> None:
     np.testing.assert_array_equal(flat(other), flat(model))
     with pytest.raises((ValueError, RuntimeError)):
         other.set_parameters({"policy": {}})
+
+
+def test_copies_and_vectors_reach_the_kernels() -> None:
+    policy = make().policy
+    x = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    twin = copy.deepcopy(policy)
+    np.testing.assert_array_equal(twin.act(x), policy.act(x))
+    twin.load_from_vector(np.zeros_like(policy.parameters_to_vector()))
+    assert np.all(twin.actor.parameters == 0)
+    assert np.any(policy.actor.parameters != 0)
+    with pytest.raises(ValueError, match="must have shape"):
+        twin.load_from_vector(np.zeros(3))
+
+
+def test_rollout_hooks_are_called() -> None:
+    class Count(BaseCallback):
+        calls: list[str] = []  # noqa: RUF012
+
+        def _on_rollout_start(self):
+            self.calls.append("start")
+
+        def _on_rollout_end(self):
+            self.calls.append("end")
+
+        def _on_step(self):
+            return True
+
+    make().learn(20, callback=Count())
+    assert Count.calls == ["start", "end"]
+
+
+def test_saved_models_are_small(tmp_path) -> None:
+    make().learn(100).save(tmp_path / "model")
+    assert (tmp_path / "model.zip").stat().st_size < 60_000
+
+
+def test_divergence_is_an_error() -> None:
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="parameters of the critic have diverged"):
+        make(optimizer="sgd", critic_learning_rate=1e30).learn(400)
+
+
+@pytest.mark.parametrize("start", [0, 3, -1])
+def test_discrete_observations_may_start_anywhere(start) -> None:
+    policy = CoagentPolicy(spaces.Discrete(3, start=start), spaces.Discrete(2))
+    np.testing.assert_array_equal(policy.encode(np.array([start, start + 2])), [[1, 0, 0], [0, 0, 1]])
 
 
 def test_policy_can_be_saved_alone(tmp_path) -> None:
@@ -332,6 +390,10 @@ def test_unsupported_spaces(observation_space, action_space, message) -> None:
         ({"gamma": 1.5}, r"gamma must lie in \[0, 1\], not 1.5"),
         ({"actor_lambda": -0.1}, "actor_lambda"),
         ({"temperature": 0.0}, "temperature must be positive"),
+        ({"temperature": "hot"}, "temperature must be a number, not 'hot'"),
+        ({"gamma": "high"}, "gamma must be a number, not 'high'"),
+        ({"frozen_layers": 1}, "frozen_layers must be 'hidden' or indices"),
+        ({"env": None}, "env is None"),
         ({"critic": "mc"}, "critic must be one of"),
         ({"optimizer": "adamw"}, "Unknown optimizer 'adamw'"),
         ({"truncation": "cut"}, "truncation must be one of"),
@@ -383,7 +445,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path) -> None:
 
 
 def test_several_environments_average_their_updates() -> None:
-    """Two environments in the same state that do the same are one environment."""
+    """The direction of a step is the mean over environments of trace times TD error."""
     env = DummyVecEnv([Scripted, Scripted])
     model = make(env=env, actor_learning_rate=0.0, critic_learning_rate=0.01, optimizer="sgd")
     model.learn(2)

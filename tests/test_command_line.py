@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 import yaml
 
 from coagent_rl import WeightMax, evaluate, train
+from coagent_rl.files import write_whole
 from coagent_rl.training.evaluation import bootstrap_interval
-from coagent_rl.training.files import new_run, write_whole
-from coagent_rl.training.hyperparameters import ALGORITHMS, load_hyperparameters, parse_pairs
+from coagent_rl.training.files import new_run
+from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS, load_hyperparameters, override, parse_pairs
+from coagent_rl.training.run import algorithm_class
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--seed", "1", "--final-eval-episodes", "3", "-params", "policy_kwargs:dict(net_arch=[8])"]
@@ -96,12 +99,40 @@ def test_training_goes_on_from_a_trained_agent(tmp_path) -> None:
     second = run_train(tmp_path, "-n", "200", "-i", str(first / "CartPole-v1.zip"))
     assert WeightMax.load(second / "CartPole-v1.zip").num_timesteps == 500
     assert json.loads((second / "summary.json").read_text())["timesteps"] == 200
+    third = run_train(tmp_path, "-n", "200", "-i", str(first / "CartPole-v1.zip"), "--seed", "2")
+    episodes = [np.genfromtxt(folder / "0.monitor.csv", delimiter=",", skip_header=2)[:, 1] for folder in (second, third)]
+    assert episodes[0].tolist() != episodes[1].tolist()
+
+
+def test_a_run_that_fails_at_once_does_not_hide_the_others(tmp_path, capsys) -> None:
+    folder = run_train(tmp_path, "-n", "50")
+    assert train.main(["-f", str(tmp_path), *QUICK[:-2], "-params", "gamma:7"]) == 2
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    (folder.parent / "CartPole-v1_9").mkdir()  # a run in progress
+    assert evaluate.main(["-f", str(tmp_path), "--n-episodes", "1"]) == 0
+
+
+def test_final_score_does_not_depend_on_evaluations_during_training(tmp_path) -> None:
+    scores = []
+    for frequency in ("-1", "70", "110"):
+        folder = run_train(tmp_path, "-n", "300", "--eval-freq", frequency)
+        scores.append(json.loads((folder / "summary.json").read_text())["final_evaluation"])
+    assert scores[0] == scores[1] == scores[2]
 
 
 def test_normalised_run_is_evaluated_with_its_statistics(tmp_path) -> None:
-    folder = run_train(tmp_path, "-n", "300", "--env", "Pendulum-v1", "-params", "normalize:True", *RATES, *QUICK[-1:])
-    assert (folder / "vecnormalize.pkl").exists()
+    words = ["--env", "Pendulum-v1", "-params", "normalize:true", *RATES, *QUICK[-1:]]
+    folder = run_train(tmp_path, "-n", "600", "--save-freq", "300", "--eval-freq", "400", *words)
+    names = ["vecnormalize", "best_model_vecnormalize", "rl_model_vecnormalize_300_steps", "rl_model_vecnormalize_600_steps"]
+    counts = []
+    for name in names:
+        with open(folder / f"{name}.pkl", "rb") as file:
+            counts.append(round(pickle.load(file).obs_rms.count))
+    assert counts == [601, 401, 301, 601]
     assert evaluate.main([str(folder), "--n-episodes", "2"]) == 0
+    run_train(tmp_path, "-n", "50", "-i", str(folder / "rl_model_300_steps.zip"), *words)
+    (folder / "vecnormalize.pkl").unlink()
+    assert evaluate.main([str(folder), "--n-episodes", "2"]) == 2
 
 
 def test_env_kwargs_wrapper_and_slashes(tmp_path) -> None:
@@ -134,6 +165,13 @@ def test_env_kwargs_wrapper_and_slashes(tmp_path) -> None:
         (["-params", "gamma"], "Expected key:value, not 'gamma'"),
         (["-params", "gamma:__import__('os')"], "neither a Python literal nor a plain word"),
         (["-params", "gamma:2"], "gamma must lie in"),
+        (["-params", "gamma:high"], "gamma must be a number"),
+        (["-params", "actor_learning_rate:fast"], "actor_learning_rate must be a number"),
+        (["-params", "n_timesteps:0"], "n_timesteps in -params must be a whole number from 1, not 0"),
+        (["-params", "normalize:yes"], "normalize in -params must be true, false or a mapping"),
+        (["-params", "env_wrapper:gymnasium.wrappers.Nope"], "no environment wrapper 'gymnasium.wrappers.Nope'"),
+        (["--env-kwargs", "gravty:1"], "CartPole-v1 takes no argument 'gravty'"),
+        (["--seed", "-1"], "--seed must not be negative"),
         (["-n", "0"], "--n-timesteps must be at least 1"),
         (["-n", "5", "--n-episodes", "5"], "not both"),
         (["-i", "nothing.zip"], "There is no trained agent at nothing.zip"),
@@ -144,6 +182,14 @@ def test_wrong_arguments_of_train(tmp_path, capsys, words, message) -> None:
     assert train.main(["-f", str(tmp_path), *words]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.zip"))
+
+
+def test_a_length_of_training_is_needed(tmp_path, capsys) -> None:
+    (tmp_path / "conf.yml").write_text("default: {actor_learning_rate: [1e-2, 1e-3, 1e-3]}")
+    words = ["-f", str(tmp_path), "-conf", str(tmp_path / "conf.yml")]
+    assert train.main(words) == 2
+    assert "neither n_timesteps nor n_episodes" in capsys.readouterr().err
+    assert train.main([*words, "-n", "30", "--final-eval-episodes", "0"]) == 0  # and 1e-2 is read as a number
 
 
 def test_unwritable_log_folder(tmp_path, capsys) -> None:
@@ -168,8 +214,10 @@ def test_unknown_keys_in_yaml(tmp_path) -> None:
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_shipped_hyperparameters_are_valid(algorithm) -> None:
-    for env_id in ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "Some-v0"):
-        assert load_hyperparameters(algorithm, env_id)
+    for env_id in ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "coagent_rl/Multiplexer-v0", "Pendulum-v1"):
+        settings = override(load_hyperparameters(algorithm, env_id), {})
+        arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
+        algorithm_class(algorithm)("MlpPolicy", env_id, **arguments)
 
 
 def test_pairs() -> None:
@@ -212,6 +260,7 @@ def test_evaluate(tmp_path, capsys) -> None:
     [
         (["nowhere"], "nowhere is not a run's folder"),
         (["--algo", "reinforce", "-f", "nowhere"], "There is no run at all of reinforce on CartPole-v1"),
+        (["--algo", "weightmax"], "Unknown algorithm 'weightmax'. Did you mean weight_max"),
         (["--n-episodes", "0"], "--n-episodes must be at least 1"),
         (["--record", "x.mp4"], "--record takes a .gif file"),
     ],

@@ -37,6 +37,14 @@ def test_adding_a_rule(tmp_path) -> None:
         run(check, tmp_path)
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+def test_links_and_placeholders(path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "@@" not in text
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (path.parent / link).exists(), link
+
+
 def test_readme(tmp_path) -> None:
     blocks = code_blocks(ROOT / "README.md")
     assert blocks

@@ -226,10 +226,13 @@ def test_frozen_layers_keep_their_parameters() -> None:
 
 
 def test_schedules() -> None:
-    schedule = LinearSchedule([1.0, 0.1], [0.0, 0.1], 100)
-    np.testing.assert_allclose(schedule(0, 2), [1.0, 0.1])
-    np.testing.assert_allclose(schedule(25, 2), [0.75, 0.1])
-    np.testing.assert_allclose(schedule(1000, 2), [0.0, 0.1])
+    learner = make_learner(
+        [Layer("bernoulli", 2), Layer("softmax", 2)], learning_rate=LinearSchedule([1.0, 0.1], [0.0, 0.1], 100)
+    )
+    np.testing.assert_allclose(learner.learning_rates(0), [1.0, 0.1])
+    np.testing.assert_allclose(learner.learning_rates(25), [0.75, 0.1])
+    np.testing.assert_allclose(learner.learning_rates(1000), [0.0, 0.1])
+    assert as_schedule(np.float32(0.5), "rate") == as_schedule(np.array(0.5), "rate") == constant_schedule(0.5)
     assert as_schedule({"start": 1, "end": 0, "steps": 5}, "rate") == LinearSchedule(1, 0, 5)
     assert as_schedule(0.3, "rate") == constant_schedule(0.3)
 
@@ -252,8 +255,8 @@ def test_learning_follows_the_schedule() -> None:
         ([0.1, 0.2], ValueError, "rate: 2 values were given .* for 3 layers"),
         (-0.1, ValueError, "not negative"),
         (float("nan"), ValueError, "must be finite"),
-        ("fast", TypeError, "rate must be a number"),
-        (lambda progress: progress, TypeError, "functions are not accepted"),
+        ("fast", ValueError, "rate must be a number"),
+        (lambda progress: progress, ValueError, "functions are not accepted"),
         ({"start": 1.0, "stop": 0.0}, ValueError, "keys start, end and steps"),
     ],
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
-import os
+import inspect
+import json
+import numbers
 import sys
 import time
 import zipfile
@@ -26,6 +29,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.critics import RewardCritic, TDLambdaCritic
 from coagent_rl.envs.vec_env import SerialVecEnv
+from coagent_rl.files import write_whole
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
@@ -41,14 +45,18 @@ CRITICS = ("td", None)
 class Noise:
     """The units' noise for training, drawn in blocks from one generator.
 
-    Plain state, so that it pickles with the model and training resumes in the middle of a block.
+    It pickles as the generator's state before the block and the position in the block, which is drawn again where it is needed.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, cursor: int = 0) -> None:
         self.rng = rng
+        self.before_block = copy.deepcopy(rng)
         self.block = np.zeros((0, 0, 0), np.float32)
         self.exploring = np.zeros((0, 0, 0), bool)  # only `ReinforceThomas` switches units off
-        self.cursor = 0
+        self.cursor = cursor
+
+    def __reduce__(self) -> tuple[type[Noise], tuple[np.random.Generator, int]]:
+        return Noise, (self.before_block, self.cursor)
 
 
 class CoagentAlgorithm(BaseAlgorithm):
@@ -121,6 +129,8 @@ class CoagentAlgorithm(BaseAlgorithm):
         )
         if not issubclass(self.policy_class, CoagentPolicy):
             raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of CoagentPolicy, not {policy!r}.")
+        if env is None and _init_setup_model:
+            raise ValueError("env is None: give an environment, or its id, to learn from.")
         self.algorithm = type(self).__name__
         self.actor_learning_rate = actor_learning_rate
         self.critic_learning_rate = critic_learning_rate
@@ -165,6 +175,8 @@ class CoagentAlgorithm(BaseAlgorithm):
 
     def _check_arguments(self) -> None:
         """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
+        for name in ("gamma", "actor_lambda", "critic_lambda", "temperature", "weight_decay"):
+            self._check_number(name)
         for name in ("gamma", "actor_lambda", "critic_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)!r}.")
@@ -174,6 +186,11 @@ class CoagentAlgorithm(BaseAlgorithm):
             raise ValueError(f"critic must be one of {CRITICS}, not {self.critic!r}.")
         if self.truncation not in TRUNCATIONS:
             raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
+
+    def _check_number(self, name: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ValueError(f"{name} must be a number, not {value!r}.")
 
     # ------------------------------------------------------------------ construction
 
@@ -187,10 +204,10 @@ class CoagentAlgorithm(BaseAlgorithm):
             **self._policy_arguments(),
             **self.policy_kwargs,
         }
-        try:
-            policy = self.policy_class(self.observation_space, self.action_space, **arguments)
-        except TypeError as error:
-            raise ValueError(f"policy_kwargs {self.policy_kwargs}: {error}") from error
+        known = inspect.signature(self.policy_class).parameters
+        if unknown := set(arguments) - set(known):
+            raise ValueError(f"policy_kwargs: unknown {', '.join(map(repr, sorted(unknown)))}; known: {', '.join(known)}.")
+        policy = self.policy_class(self.observation_space, self.action_space, **arguments)
         assert isinstance(policy, CoagentPolicy)
         self._check_networks(policy)
         self.policy = policy
@@ -221,16 +238,20 @@ class CoagentAlgorithm(BaseAlgorithm):
             self.critic_model = TDLambdaCritic(learner, self.gamma)
         if self.noise is None:
             self.noise = Noise(np.random.default_rng(np.random.SeedSequence(self.seed).spawn(3)[2]))
+        elif self.noise.cursor:  # a loaded model, in the middle of a block
+            self._draw_noise(self.noise)
         self._never = np.zeros(self.n_envs, dtype=bool)
 
     def _frozen_indices(self, depth: int) -> tuple[int, ...]:
         if self.frozen_layers == "hidden":
             return tuple(range(depth - 1))
-        if isinstance(self.frozen_layers, str) or not all(0 <= index < depth for index in self.frozen_layers):
+        indices = self.frozen_layers
+        is_list = isinstance(indices, Sequence) and not isinstance(indices, str)
+        if not is_list or not all(isinstance(index, int) and 0 <= index < depth for index in indices):
             raise ValueError(
                 f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
             )
-        return tuple(self.frozen_layers)
+        return tuple(index for index in indices if isinstance(index, int))
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
@@ -252,7 +273,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         self: SelfCoagent,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 100,
+        log_interval: int | None = 100,
         tb_log_name: str | None = None,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -260,12 +281,12 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Train for ``total_timesteps`` environment steps, one learning step each.
 
         Args:
-            log_interval: number of finished episodes between two log entries (at least 1 000 time steps apart).
+            log_interval: number of finished episodes between two log entries (at least 1 000 time steps apart), or None.
 
-        The others are as in Stable-Baselines3. ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
+        The others are as in Stable-Baselines3. Learning never pauses, so one call is one rollout for callbacks. ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
 
         Raises:
-            ValueError: if an observation or a reward is NaN or infinite, before anything has been learned from it.
+            ValueError: if an observation, a reward or a TD error is NaN or infinite, before anything has been learned from it.
         """
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or self.algorithm, progress_bar
@@ -273,18 +294,20 @@ class CoagentAlgorithm(BaseAlgorithm):
         env = self.env
         assert env is not None and self.noise is not None and self._last_episode_starts is not None
         callback.on_training_start(locals(), globals())
+        callback.on_rollout_start()
         policy, critic, actor, noise = self.policy, self.critic_model, self.actor, self.noise
         network = actor.network
         structure = (network.layout, network.constants, network.parameters, actor.activity)
         bounds = (self.action_space.low, self.action_space.high) if isinstance(self.action_space, spaces.Box) else None
         outputs = actor.outputs
         zero_where_truncated = self.truncation == "zero_td_error"
-        episode, last_logged, last_logged_at = self._episode_num, self._episode_num, self.num_timesteps
+        last_logged, last_logged_at = self._episode_num, self.num_timesteps
         observations = policy.encode(self._last_obs)
 
         while self.num_timesteps < total_timesteps:
-            if noise.cursor >= noise.block.shape[0] or noise.block.shape[1] != self.n_envs:
-                self._draw_noise(noise, max(1, NOISE_BLOCK // self.n_envs))
+            if noise.cursor >= len(noise.block):
+                noise.cursor = 0
+                self._draw_noise(noise)
             if not forward(*structure, observations, noise.block, noise.cursor, SAMPLE):
                 self._raise_not_finite(observations, None)
             noise.cursor += 1
@@ -312,20 +335,27 @@ class CoagentAlgorithm(BaseAlgorithm):
             self._last_episode_starts = dones
             observations = next_inputs
             self._update_info_buffer(infos, dones)
+            self._episode_num += ended
             callback.update_locals(locals())
             if not callback.on_step():
                 break
-            if ended:
-                self._episode_num += ended
-                if self._episode_num - last_logged >= log_interval and self.num_timesteps - last_logged_at >= 1000:
-                    last_logged, last_logged_at = self._episode_num, self.num_timesteps
-                    self.dump_logs()
+            if (
+                ended
+                and log_interval is not None
+                and self._episode_num - last_logged >= log_interval
+                and self.num_timesteps - last_logged_at >= 1000
+            ):
+                last_logged, last_logged_at = self._episode_num, self.num_timesteps
+                self.dump_logs()
 
+        callback.on_rollout_end()
         callback.on_training_end()
         return self
 
-    def _draw_noise(self, noise: Noise, n_steps: int) -> None:
-        noise.block, noise.cursor = self.policy.actor.draw_noise(noise.rng, n_steps, self.n_envs), 0
+    def _draw_noise(self, noise: Noise) -> None:
+        """Draw the next block of noise."""
+        noise.before_block = copy.deepcopy(noise.rng)
+        noise.block = self.policy.actor.draw_noise(noise.rng, max(1, NOISE_BLOCK // self.n_envs), self.n_envs)
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
@@ -347,7 +377,10 @@ class CoagentAlgorithm(BaseAlgorithm):
                         f"The {name} of environment {row} is not finite at time step {self.num_timesteps}: {values}. "
                         f"Nothing was learned from it; the parameters are those of the last finite step."
                     )
-        raise ValueError(f"An observation was not finite at time step {self.num_timesteps}.")
+        raise ValueError(
+            f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged. "
+            f"Lower the learning rates (critic_learning_rate first) or normalise observations and rewards."
+        )
 
     def dump_logs(self) -> None:
         """Write the running statistics to the logger."""
@@ -395,18 +428,11 @@ class CoagentAlgorithm(BaseAlgorithm):
         target = Path(path)
         if target.suffix == "":
             target = target.with_name(target.name + ".zip")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(target.name + ".partial")
-        try:
-            with open(beside, "wb") as file:
-                super().save(file, exclude, include)
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(target, lambda beside: super(CoagentAlgorithm, self).save(beside, exclude, include))
 
     @classmethod
     def load(cls: type[SelfCoagent], path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> SelfCoagent:
-        """As in Stable-Baselines3.
+        """As in Stable-Baselines3. With ``force_reset=False`` and the environment as it was, training goes on bit for bit.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -429,8 +455,6 @@ def _existing(path: str | Path) -> Path:
 
 
 def _check_model_file(file: Any, name: str, algorithm: str) -> None:
-    import json
-
     try:
         with zipfile.ZipFile(file) as archive:
             data = json.loads(archive.read("data"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -163,6 +164,27 @@ class CoagentPolicy(BasePolicy):
             modules.append(module)
         self.add_module(f"{prefix}_layers", modules)
 
+    def load_from_vector(self, vector: np.ndarray) -> None:
+        """Copy all parameters from a 1-D vector into the memory that the kernels read."""
+        vector = np.asarray(vector, dtype=np.float32)
+        parameters = list(self.parameters())
+        if vector.shape != (sum(p.numel() for p in parameters),):
+            raise ValueError(f"The vector must have shape ({sum(p.numel() for p in parameters)},), not {vector.shape}.")
+        for parameter, part in zip(
+            parameters, np.split(vector, np.cumsum([p.numel() for p in parameters])[:-1]), strict=True
+        ):
+            parameter.copy_(th.from_numpy(part.copy()).view_as(parameter))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CoagentPolicy:
+        # A copy of the tensors alone would no longer share its memory with the arrays of the kernels.
+        other = type(self)(**self._get_constructor_parameters())
+        other.load_state_dict(self.state_dict())
+        other._prediction_seed = self._prediction_seed
+        other._prediction_rng = copy.deepcopy(self._prediction_rng)
+        other.train(self.training)
+        memo[id(self)] = other
+        return other
+
     def seed_predictions(self, seed: int | None) -> None:
         """Restart the noise of `predict`, which training never reads; None restarts it as it was at construction."""
         self._prediction_rng = np.random.default_rng(self._prediction_seed if seed is None else seed)
@@ -172,7 +194,7 @@ class CoagentPolicy(BasePolicy):
         if observations.dtype == np.float32 and observations.ndim == 2 and observations.flags.c_contiguous:
             return observations
         if isinstance(self.observation_space, spaces.Discrete):
-            return np.eye(self.actor.n_inputs, dtype=np.float32)[np.asarray(observations).reshape(-1)]
+            return np.eye(self.actor.n_inputs, dtype=np.float32)[np.asarray(observations).reshape(-1) - self.observation_space.start]
         return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
 
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:

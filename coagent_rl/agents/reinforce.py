@@ -15,7 +15,7 @@ from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import SIGNALS, local_scores
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule, Rates
-from coagent_rl.traces import accumulate, reinforce
+from coagent_rl.traces import accumulate, three_factor_update
 
 
 @kernel
@@ -25,7 +25,7 @@ def learn_reinforce(layout: Array, constants: Array, settings: Array, rates: Arr
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
     for row in range(td_errors.size):
         broadcast(td_errors[row], activity[SIGNALS, row])
-    reinforce(layout, activity, traces, memory[DIRECTION])
+    three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
 
 

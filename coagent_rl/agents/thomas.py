@@ -16,7 +16,7 @@ from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import SCORES, SIGNALS, local_scores
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule, Rates
-from coagent_rl.traces import accumulate, reinforce
+from coagent_rl.traces import accumulate, three_factor_update
 
 
 @kernel
@@ -44,7 +44,7 @@ def learn_thomas(
         explorers_only(exploring[step, row], activity[SCORES, row])
         broadcast(td_errors[row], activity[SIGNALS, row])
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
-    reinforce(layout, activity, traces, memory[DIRECTION])
+    three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
 
 
@@ -73,11 +73,12 @@ class ReinforceThomas(CoagentAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
+        self._check_number("exploration_probability")
         if not 0.0 < self.exploration_probability <= 1.0:
             raise ValueError(f"exploration_probability must lie in (0, 1], not {self.exploration_probability!r}.")
 
-    def _draw_noise(self, noise: Noise, n_steps: int) -> None:
-        super()._draw_noise(noise, n_steps)
+    def _draw_noise(self, noise: Noise) -> None:
+        super()._draw_noise(noise)
         network = self.policy.actor
         noise.exploring = np.ones(noise.block.shape, dtype=bool)
         for index, layer in enumerate(network.layers[:-1]):

@@ -12,11 +12,12 @@ from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.reinforce import broadcast
 from coagent_rl.credit.weight_max import outgoing_weight_growth
 from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks.layout import SLOT
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import SCORES, SIGNALS, local_scores
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule, Rates
-from coagent_rl.traces import accumulate, accumulate_delayed, reinforce
+from coagent_rl.traces import accumulate, accumulate_delayed, three_factor_update
 
 TRACE_FORMS = ("synchronous", "pipelined")
 
@@ -34,7 +35,7 @@ def synchronous_signals(layout: Array, parameters: Array, traces: Array, td_erro
     """
     signals = activity[SIGNALS]
     for row in range(td_errors.size):
-        slot = layout[layout.shape[0] - 1, 10]
+        slot = layout[layout.shape[0] - 1, SLOT]
         broadcast(td_errors[row], signals[row, slot:])
         for index in range(layout.shape[0] - 1, 0, -1):
             _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
@@ -53,7 +54,7 @@ def learn_weight_max(layout: Array, constants: Array, settings: Array, rates: Ar
     local_scores(layout, constants, activity)
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
     synchronous_signals(layout, parameters, traces, td_errors, norm_order, activity)
-    reinforce(layout, activity, traces, memory[DIRECTION])
+    three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
 
 
@@ -101,14 +102,14 @@ def learn_pipelined_from_scores(
 
     ``trace_gain`` is the factor 1 - λ of eq. 13; `coagent_rl.traces.accumulate_delayed` explains the ring.
     """
-    gain, top = parameters.dtype.type(trace_gain), layout[layout.shape[0] - 1, 10]
+    gain, top = parameters.dtype.type(trace_gain), layout[layout.shape[0] - 1, SLOT]
     scores = activity[SCORES]
     for row in range(td_errors.size):
         for k in range(scores.shape[1]):
             scores[row, k] *= gain
         broadcast(td_errors[row], activity[SIGNALS, row, top:])
     accumulate_delayed(layout, activity, episode_starts, settings[TRACE_DECAY], traces, ring, ring_starts, n_steps)
-    reinforce(layout, activity, traces, memory[DIRECTION])
+    three_factor_update(layout, activity, traces, memory[DIRECTION])
     pipelined_signals(layout, parameters, traces, norm_order, activity)
     ascend(layout, settings, rates, parameters, memory, time)
 
@@ -191,6 +192,7 @@ class WeightMax(CoagentAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
+        self._check_number("norm_order")
         if not 1.0 <= self.norm_order < np.inf:
             raise ValueError(f"norm_order is the p of an L^p norm and must be at least 1, not {self.norm_order!r}.")
         if self.trace_form not in TRACE_FORMS:

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from coagent_rl.files import write_whole
 from coagent_rl.networks import Network
-from coagent_rl.training.files import write_whole
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from coagent_rl.credit.straight_through import surrogate_slopes
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks.forward import MEANS, SCORES, VALUES
+from coagent_rl.networks.layout import ACTIVATION, DISTRIBUTION, TEMPERATURE
 from coagent_rl.networks.units import DETERMINISTIC, slope
 
 
@@ -42,9 +43,9 @@ def backpropagate(layout: Array, constants: Array, parameters: Array, activity: 
     for index in range(layout.shape[0] - 1, 0, -1):
         _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
         below = scores[inputs : inputs + n_in]
-        temperature = constants[index - 1, 0]
-        if layout[index - 1, 0] == DETERMINISTIC:
-            slope(layout[index - 1, 1], temperature, activity[VALUES, row, inputs : inputs + n_in], below)
+        temperature = constants[index - 1, TEMPERATURE]
+        if layout[index - 1, DISTRIBUTION] == DETERMINISTIC:
+            slope(layout[index - 1, ACTIVATION], temperature, activity[VALUES, row, inputs : inputs + n_in], below)
         else:
             surrogate_slopes(activity[MEANS, row, inputs : inputs + n_in], temperature, smooth, below)
         chain_rule(parameters[w:b].reshape(n_in, n_pre), scores[slot : slot + n_pre], below, below)

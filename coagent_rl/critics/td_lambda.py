@@ -10,9 +10,10 @@ from coagent_rl.credit.backprop import backpropagate
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import SCORES, SIGNALS, VALUES, all_finite, forward
+from coagent_rl.networks.layout import SLOT
 from coagent_rl.networks.units import MEAN
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
-from coagent_rl.traces import accumulate, reinforce
+from coagent_rl.traces import accumulate, three_factor_update
 
 
 @kernel
@@ -52,7 +53,7 @@ def td_lambda(
         td_errors: shape (n_rows,), overwritten.
 
     Returns:
-        Whether observations and rewards are finite; nothing is written where one is not.
+        Whether observations, rewards and TD errors are finite; nothing is learned where one is not.
 
     Source: Sutton & Barto (2018), §13.5.
     """
@@ -62,7 +63,7 @@ def td_lambda(
         if not math.isfinite(rewards[row]):
             return False
     top = layout.shape[0] - 1
-    output = layout[top, 10]
+    output = layout[top, SLOT]
     # Deterministic units read no noise: any array of its type will do.
     forward(layout, constants, parameters, activity, next_observations, activity, 0, MEAN)
     for row in range(rewards.size):
@@ -72,11 +73,14 @@ def td_lambda(
     forward(layout, constants, parameters, activity, observations, activity, 0, MEAN)
     for row in range(rewards.size):
         td_errors[row] = 0.0 if ignored[row] else td_errors[row] - activity[VALUES, row, output]
+        if not math.isfinite(td_errors[row]):
+            return False
+    for row in range(rewards.size):
         activity[SIGNALS, row] = td_errors[row]
         activity[SCORES, row, output] = 1.0
         backpropagate(layout, constants, parameters, activity, row, False)
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
-    reinforce(layout, activity, traces, memory[DIRECTION])
+    three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
     return True
 

@@ -62,7 +62,7 @@ class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
 
     Args:
         address_bits: k, from 1 to 10.
-        render_mode: ``"ansi"`` (a line of text: address → data bits, the addressed one in brackets) or None.
+        render_mode: ``"ansi"`` (a line of text: address → data bits, the addressed one in brackets); others render nothing.
 
     Source: Barto (1985); Chung (2022) with k = 4.
 
@@ -77,9 +77,7 @@ class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's own declaration
 
     def __init__(self, address_bits: int = 4, render_mode: str | None = None) -> None:
-        if render_mode not in (None, "ansi"):
-            raise ValueError(f"render_mode must be 'ansi' or None, not {render_mode!r}.")
-        self.render_mode = render_mode
+        self.render_mode = render_mode  # any: Stable-Baselines3 asks every environment that it makes for "rgb_array"
         self._task = _Multiplexer(address_bits)
         self.observation_space = self._task.observation_space
         self.action_space = spaces.Discrete(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
 from coagent_rl.networks.units import (
     DETERMINISTIC,
     GAUSSIAN,
@@ -104,8 +105,8 @@ def forward(
                 distribution,
                 activation,
                 n_values,
-                constants[index, 0],
-                constants[index, 1],
+                constants[index, TEMPERATURE],
+                constants[index, DEVIATION],
                 parameters[w:b].reshape(n_in, n_pre),
                 parameters[b:end],
                 values[row, inputs : inputs + n_in],
@@ -128,7 +129,7 @@ def local_scores(layout: Array, constants: Array, activity: Array) -> None:
             score(
                 distribution,
                 activation,
-                constants[index, 0],
+                constants[index, TEMPERATURE],
                 n_biases > n_pre,
                 values[row, slot:],
                 means[row, slot:],

@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coagent_rl.files import write_whole
 from coagent_rl.networks import units
 from coagent_rl.networks.forward import MEANS, VALUES, forward
-
-# Columns of the integer layout table, one row a layer. "Slots" are a layer's columns in the per-row buffers (values,
-# means, scores, signals), whose first n_inputs columns are the observation.
-DISTRIBUTION, ACTIVATION, N_INPUTS, N_PRE, N_VALUES, N_BIASES, WEIGHTS, BIASES, END, INPUTS, SLOT = range(11)
-# Columns of the float table.
-TEMPERATURE, DEVIATION = range(2)
+from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_PRE, N_VALUES, SLOT, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -212,11 +208,8 @@ class Network:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write layers and parameters to an ``.npz`` file that needs neither torch nor Stable-Baselines3 to be read."""
         structure = {"n_inputs": self.n_inputs, "layers": [asdict(layer) for layer in self.layers]}
-        path = Path(path)
-        beside = path.with_name(path.name + ".partial")
-        with open(beside, "wb") as file:
-            np.savez(file, structure=np.array(json.dumps(structure)), parameters=self.parameters)
-        os.replace(beside, path)
+        text = np.array(json.dumps(structure))
+        write_whole(Path(path), lambda beside: np.savez(beside, structure=text, parameters=self.parameters))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:

@@ -11,6 +11,8 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
+from coagent_rl.files import write_whole
+
 
 class EpisodeRecorder(BaseCallback):
     """Keep the return and the length of every finished episode, and stop after ``n_episodes`` of them.
@@ -51,6 +53,7 @@ class ProgressBar(BaseCallback):
     def __init__(self, recorder: EpisodeRecorder, total: int, in_episodes: bool, window: int = 100) -> None:
         super().__init__()
         self.recorder, self.total, self.in_episodes, self.window = recorder, total, in_episodes, window
+        self._progress: Progress | None = None
 
     def _on_training_start(self) -> None:
         self._progress = Progress(
@@ -63,8 +66,9 @@ class ProgressBar(BaseCallback):
             auto_refresh=False,
         )
         self._task = self._progress.add_task("", total=self.total, running="")
-        self._progress.start()
+        self._steps_before = self.num_timesteps
         self._drawn = 0.0
+        self._progress.start()
 
     def _on_step(self) -> bool:
         if self.n_calls % 64 == 0 and time.perf_counter() - self._drawn > 0.2:
@@ -72,9 +76,11 @@ class ProgressBar(BaseCallback):
         return True
 
     def _draw(self) -> None:
+        if self._progress is None:
+            return
         returns = self.recorder.returns[-self.window :]
         running = f"return {np.mean(returns):.1f} (last {len(returns)} episodes)" if returns else ""
-        done = len(self.recorder.returns) if self.in_episodes else self.num_timesteps
+        done = len(self.recorder.returns) if self.in_episodes else self.num_timesteps - self._steps_before
         self._progress.update(self._task, completed=min(done, self.total), running=running)
         self._progress.refresh()
         self._drawn = time.perf_counter()
@@ -83,9 +89,41 @@ class ProgressBar(BaseCallback):
         self.close()
 
     def close(self) -> None:
-        """Draw a last time and give the terminal back, also after an error."""
-        self._draw()
-        self._progress.stop()
+        """Draw a last time and give the terminal back, also after an error; nothing if training never started."""
+        if self._progress is not None:
+            self._draw()
+            self._progress.stop()
+            self._progress = None
+
+
+class SaveNormaliser(BaseCallback):
+    """Save the statistics of the training environments' `VecNormalize`, if they have one, whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def _on_step(self) -> bool:
+        normaliser = self.model.get_vec_normalize_env()
+        if normaliser is not None:
+            write_whole(self.path, lambda beside: normaliser.save(str(beside)))
+        return True
+
+
+class SaveCheckpoint(BaseCallback):
+    """Save the model as ``rl_model_<n>_steps.zip``, and the normaliser beside it, whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def _on_step(self) -> bool:
+        self.model.save(self.folder / f"rl_model_{self.num_timesteps}_steps.zip")
+        normaliser = self.model.get_vec_normalize_env()
+        if normaliser is not None:
+            path = self.folder / f"rl_model_vecnormalize_{self.num_timesteps}_steps.pkl"
+            write_whole(path, lambda beside: normaliser.save(str(beside)))
+        return True
 
 
 class WholeFileEvalCallback(EvalCallback):

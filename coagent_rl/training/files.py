@@ -1,26 +1,17 @@
-"""Files that appear whole or not at all, and the folder of a run."""
+"""The folder of a run and the files in it."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` write a file beside ``path`` (of the same suffix), then rename it to ``path``."""
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+from coagent_rl.files import write_whole
 
 
 def write_text(path: Path, text: str) -> None:

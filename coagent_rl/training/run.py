@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,16 +15,17 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 
 import coagent_rl
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
-from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
+from coagent_rl.files import write_whole
+from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, SaveCheckpoint, SaveNormaliser, WholeFileEvalCallback
 from coagent_rl.training.evaluation import evaluate
-from coagent_rl.training.files import folder_name, write_json, write_whole
+from coagent_rl.training.files import folder_name, write_json
 from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS
 
 FOREVER = 2**62  # time steps; the episode recorder stops earlier
@@ -90,13 +92,20 @@ def make_environments(
         env = gym.make(env_id, **kwargs)
         for wrapper in env_wrapper if isinstance(env_wrapper, list) else [env_wrapper] if env_wrapper else []:
             name, arguments = next(iter(wrapper.items())) if isinstance(wrapper, dict) else (wrapper, {})
-            module, _, attribute = name.rpartition(".")
-            env = getattr(import_module(module), attribute)(env, **(arguments or {}))
+            env = _wrapper(name)(env, **(arguments or {}))
         return env
 
     return make_vec_env(
         make, n_envs=n_envs, seed=seed, env_kwargs=dict(env_kwargs), monitor_dir=monitor_dir, vec_env_cls=SerialVecEnv
     )
+
+
+def _wrapper(name: str) -> Any:
+    module, _, attribute = str(name).rpartition(".")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"There is no environment wrapper {name!r} (module.Class is expected): {error}.") from error
 
 
 def resets_natively(env_id: str) -> bool:
@@ -108,14 +117,33 @@ def resets_natively(env_id: str) -> bool:
     return getattr(creator, "metadata", {}).get("autoreset_mode") == AutoresetMode.SAME_STEP
 
 
+def statistics_file(model_file: Path) -> Path:
+    """Where the normaliser's statistics of a saved model lie, be it the last, the best or an intermediate one."""
+    steps = re.fullmatch(r"rl_model_(\d+)_steps", model_file.stem)
+    if steps:
+        return model_file.with_name(f"rl_model_vecnormalize_{steps[1]}_steps.pkl")
+    return model_file.with_name("best_model_vecnormalize.pkl" if model_file.stem == "best_model" else "vecnormalize.pkl")
+
+
 def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, training: bool = True) -> VecEnv:
-    """Wrap in `VecNormalize` where the settings ask for it, with saved statistics if there are some."""
+    """Wrap in `VecNormalize` where the settings ask for it.
+
+    Args:
+        normalize: True, or the arguments of `VecNormalize`, or a false value for none.
+        statistics: saved statistics to go on with.
+        training: whether they change, and rewards are normalised.
+
+    Raises:
+        FileNotFoundError: if there are no such statistics: the model would see other observations than it learned from.
+    """
     if not normalize:
         return env
-    if statistics is not None and statistics.is_file():
+    if statistics is None:
+        wrapped = VecNormalize(env, **(normalize if isinstance(normalize, dict) else {}))
+    elif statistics.is_file():
         wrapped = VecNormalize.load(str(statistics), env)
     else:
-        wrapped = VecNormalize(env, **(normalize if isinstance(normalize, dict) else {}))
+        raise FileNotFoundError(f"There are no statistics of the normaliser at {statistics}, beside the model.")
     wrapped.training = training
     if not training:
         wrapped.norm_reward = False
@@ -144,7 +172,7 @@ def train(
     env = make_environments(
         env_id, options.n_envs, seed, options.env_kwargs, wrapper, str(folder) if folder is not None else None
     )
-    statistics = Path(options.trained_agent).with_name("vecnormalize.pkl") if options.trained_agent else None
+    statistics = statistics_file(Path(options.trained_agent)) if options.trained_agent else None
     env = normalised(env, normalize, statistics)
     recorder = EpisodeRecorder(settings.get("n_episodes"))
     callbacks: list[BaseCallback] = [recorder]
@@ -161,7 +189,9 @@ def train(
     try:
         kind = algorithm_class(algorithm)
         if options.trained_agent:
-            model = kind.load(options.trained_agent, env, tensorboard_log=options.tensorboard_log, **arguments)
+            logs = {"tensorboard_log": options.tensorboard_log, "verbose": options.verbose}
+            model = kind.load(options.trained_agent, env, seed=seed, **logs, **arguments)
+            model.set_random_seed(seed)
         else:
             model = kind(
                 "MlpPolicy",
@@ -177,20 +207,14 @@ def train(
                 WholeFileEvalCallback(
                     evaluation_environment(),
                     folder,
+                    callback_on_new_best=SaveNormaliser(folder / "best_model_vecnormalize.pkl"),
                     n_eval_episodes=options.eval_episodes,
                     eval_freq=max(options.eval_freq // options.n_envs, 1),
                     verbose=options.verbose,
                 )
             )
         if folder is not None and options.save_freq > 0:
-            callbacks.append(
-                CheckpointCallback(
-                    max(options.save_freq // options.n_envs, 1),
-                    str(folder),
-                    name_prefix="rl_model",
-                    save_vecnormalize=True,
-                )
-            )
+            callbacks.append(EveryNTimesteps(options.save_freq, SaveCheckpoint(folder)))
         bar = None
         if options.progress:
             bar = ProgressBar(recorder, recorder.n_episodes or total, recorder.n_episodes is not None)
@@ -203,7 +227,7 @@ def train(
             if bar is not None:
                 bar.close()
         seconds = time.perf_counter() - started
-        steps = model.num_timesteps - steps_before if options.trained_agent else model.num_timesteps
+        steps = model.num_timesteps - steps_before
         returns, lengths = np.array(recorder.returns), np.array(recorder.lengths)
         summary: dict[str, Any] = {
             "algo": algorithm,
@@ -226,6 +250,9 @@ def train(
             other = evaluation_environment()
             if isinstance(other, VecNormalize):
                 sync_envs_normalization(env, other)
+            # From a fixed state, so that the score does not depend on what was evaluated during training.
+            other.seed(None if seed is None else seed + EVALUATION_SEED_OFFSET)
+            model.policy.seed_predictions(None)
             outcome, _ = evaluate(model, other, options.final_eval_episodes)
             summary["final_evaluation"] = {
                 "mean_return": float(outcome.mean()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -46,6 +47,24 @@ def check_environment(env_id: str) -> str:
     return env_id
 
 
+def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+    """Raise a ValueError for arguments that the environment does not take, where its signature tells."""
+    import inspect
+
+    import gymnasium as gym
+    from gymnasium.envs.registration import load_env_creator
+
+    entry_point = gym.spec(env_id).entry_point
+    if entry_point is None or not env_kwargs:
+        return
+    known = inspect.signature(load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for key in env_kwargs:
+        if key not in known:
+            raise ValueError(f"{env_id} takes no argument {key!r}. {nearest(key, known)}")
+
+
 def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None:
     """Raise a ValueError for keys that are neither run settings nor constructor arguments of ``algorithm``."""
     known = RUN_KEYS | constructor_arguments(algorithm)
@@ -54,6 +73,12 @@ def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None
             raise ValueError(f"Unknown key {key!r} in {source} for {algorithm}. {nearest(str(key), known)}")
     if settings.get("n_timesteps") is not None and settings.get("n_episodes") is not None:
         raise ValueError(f"{source} gives both n_timesteps and n_episodes for {algorithm}; give one.")
+    for key in ("n_timesteps", "n_episodes"):
+        value = settings.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{key} in {source} must be a whole number from 1, not {value!r}.")
+    if not isinstance(settings.get("normalize", False), (bool, dict)):
+        raise ValueError(f"normalize in {source} must be true, false or a mapping, not {settings['normalize']!r}.")
 
 
 def constructor_arguments(algorithm: str) -> set[str]:
@@ -111,12 +136,23 @@ def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, A
         else:
             with open(file, encoding="utf-8") as handle:
                 text = handle.read()
-        table = yaml.safe_load(text)
+        table = _with_numbers(yaml.safe_load(text))
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"The hyperparameters in {source} cannot be read: {error}") from error
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise ValueError(f"{source} must map environment ids to settings.")
     return table, source
+
+
+def _with_numbers(value: Any) -> Any:
+    """Read ``1e-3`` as the number it is, in which YAML 1.1 wants a dot."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+        return float(value)
+    return value
 
 
 def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +161,8 @@ def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     for given, other in (("n_timesteps", "n_episodes"), ("n_episodes", "n_timesteps")):
         if given in changes and other not in changes:
             result.pop(other, None)
+    if result.get("n_timesteps") is None and result.get("n_episodes") is None:
+        raise ValueError("The settings say neither n_timesteps nor n_episodes: give the length of training.")
     return result
 
 
@@ -145,6 +183,9 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
     try:
         return _from_node(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError):
