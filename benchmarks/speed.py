@@ -1,9 +1,10 @@
 """Speed on CartPole-v1 with one environment, all in one run and in pairs: ``python -m benchmarks.speed``.
 
 Each round times, one after the other, the bare `DummyVecEnv` + `Monitor` loop with random actions, the same with the
-`SerialVecEnv` that the agents make, Stable-Baselines3's A2C with the same hidden layers, and the agents through `learn`. What
-an agent takes beyond the bare loop of its own kind of environment is the time in the agent. Reported are medians over the
-rounds of the ratios within a round, so that a machine whose speed drifts does not matter; absolute numbers are this machine's.
+`SerialVecEnv` that the agents make, Stable-Baselines3's A2C with the same hidden layers, and the agents through
+`learn`. What an agent takes beyond the bare loop of its own kind of environment is the time in the agent. Reported
+are medians over the rounds of the ratios within a round, so that a machine whose speed drifts does not matter;
+absolute numbers are this machine's.
 """
 
 from __future__ import annotations
