@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,6 +147,8 @@ def record(model: Any, env: Any, path: Path, deterministic: bool, max_frames: in
     from PIL import Image
 
     from coagent_rl.files import write_whole
+
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # frames are drawn in memory, without a display
 
     env.metadata = {**env.metadata, "render_fps": env.metadata.get("render_fps", 30)}
     observations, frames, done = env.reset(), [env.render()], False
