@@ -283,7 +283,8 @@ class CoagentAlgorithm(BaseAlgorithm):
         Args:
             log_interval: number of finished episodes between two log entries (at least 1 000 time steps apart), or None.
 
-        The others are as in Stable-Baselines3. Learning never pauses, so one call is one rollout for callbacks. ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
+        The others are as in Stable-Baselines3. Learning never pauses, so one call is one rollout for callbacks.
+        ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
 
         Raises:
             ValueError: if an observation, a reward or a TD error is NaN or infinite, before anything has been learned from it.
