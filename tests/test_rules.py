@@ -102,6 +102,13 @@ def test_thomas_switches_units_off_as_often_as_told() -> None:
     assert noise.block[..., network.slot(0)][hidden].std() > 0.2
 
 
+def test_prediction_explores_as_training_does() -> None:
+    model = ReinforceThomas("MlpPolicy", "CartPole-v1", exploration_probability=1e-9, seed=0, policy_kwargs=SMALL)
+    x = np.tile(np.array([0.1, -0.2, 0.05, 0.3]), (300, 1))
+    assert len(np.unique(model.predict(x, deterministic=True)[0])) == 1  # no hidden unit draws
+    assert len(np.unique(model.predict(x)[0])) == 2  # the output does
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
 def test_pipelined_traces_and_signals_are_the_literal_sums(depth) -> None:
     """Eqs. 13-17 of Chung (2022), written out: sums over the whole past, in a run without an end."""

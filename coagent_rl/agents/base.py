@@ -356,7 +356,8 @@ class CoagentAlgorithm(BaseAlgorithm):
     def _draw_noise(self, noise: Noise) -> None:
         """Draw the next block of noise."""
         noise.before_block = copy.deepcopy(noise.rng)
-        noise.block = self.policy.actor.draw_noise(noise.rng, max(1, NOISE_BLOCK // self.n_envs), self.n_envs)
+        n_steps, probability = max(1, NOISE_BLOCK // self.n_envs), self.policy.exploration_probability
+        noise.block = self.policy.actor.draw_noise(noise.rng, n_steps, self.n_envs, probability)
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]

@@ -85,6 +85,7 @@ class CoagentPolicy(BasePolicy):
         deterministic_mode: what ``predict(deterministic=True)`` means: ``"most_likely"`` (every unit takes its most likely
             value), ``"mean"`` (hidden units pass their means on), ``"sample_hidden"`` (hidden units sample, the output takes
             its most likely action).
+        exploration_probability: chance of each hidden unit to draw its value, see `ReinforceThomas`.
         seed: of the initial parameters and of the noise of `predict`.
     """
 
@@ -102,6 +103,7 @@ class CoagentPolicy(BasePolicy):
         learned_deviation: bool = True,
         has_critic: bool = True,
         deterministic_mode: str = "sample_hidden",
+        exploration_probability: float = 1.0,
         seed: int | None = None,
     ) -> None:
         n_inputs = observation_size(observation_space)
@@ -119,7 +121,9 @@ class CoagentPolicy(BasePolicy):
             learned_deviation=learned_deviation,
             has_critic=has_critic,
             deterministic_mode=deterministic_mode,
+            exploration_probability=exploration_probability,
         )
+        self.exploration_probability = exploration_probability
         self.deterministic_mode = deterministic_mode
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         hidden = [Layer(units, n, deviation=deviation) for n in actor_sizes]
@@ -200,7 +204,7 @@ class CoagentPolicy(BasePolicy):
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Actions for network inputs of shape (n, n_inputs): integers (n,), or unclipped vectors (n, n_actions)."""
         mode = DETERMINISTIC_MODES[self.deterministic_mode] if deterministic else SAMPLE
-        values, _ = self.actor.activities(observations, self._prediction_rng, mode)
+        values, _ = self.actor.activities(observations, self._prediction_rng, mode, self.exploration_probability)
         outputs = values[:, self.actor.slot(-1)]
         return outputs.argmax(axis=1) if isinstance(self.action_space, spaces.Discrete) else outputs
 

@@ -77,16 +77,12 @@ class ReinforceThomas(CoagentAlgorithm):
         if not 0.0 < self.exploration_probability <= 1.0:
             raise ValueError(f"exploration_probability must lie in (0, 1], not {self.exploration_probability!r}.")
 
+    def _policy_arguments(self) -> dict[str, Any]:
+        return {"exploration_probability": self.exploration_probability}
+
     def _draw_noise(self, noise: Noise) -> None:
         super()._draw_noise(noise)
-        network = self.policy.actor
-        noise.exploring = np.ones(noise.block.shape, dtype=bool)
-        for index, layer in enumerate(network.layers[:-1]):
-            hidden = (..., network.slot(index))
-            chosen = noise.rng.random(noise.block[hidden].shape, dtype=np.float32) < self.exploration_probability
-            noise.exploring[hidden] = chosen
-            # A Bernoulli unit whose uniform is a half, and a Gaussian one whose normal is zero, take their most likely value.
-            noise.block[hidden][~chosen] = 0.0 if layer.is_gaussian else 0.5
+        noise.exploring = self.policy.actor.exploring(noise.block)
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         assert self.noise is not None

@@ -160,17 +160,38 @@ class Network:
         """Zeros of shape (4, n_rows, width): room for the VALUES, MEANS, SCORES and SIGNALS of all layers."""
         return np.zeros((4, n_rows, self.width), dtype=self.parameters.dtype)
 
-    def draw_noise(self, rng: np.random.Generator, n_steps: int, n_rows: int) -> np.ndarray:
+    def draw_noise(
+        self, rng: np.random.Generator, n_steps: int, n_rows: int, exploration_probability: float = 1.0
+    ) -> np.ndarray:
         """What `forward` needs to sample: shape (n_steps, n_rows, width), uniform, standard normal for Gaussian units."""
         dtype = np.float64 if self.parameters.dtype == np.float64 else np.float32
         noise = rng.random((n_steps, n_rows, self.width), dtype=dtype)
         for index, layer in enumerate(self.layers):
             if layer.is_gaussian:
                 noise[..., self.slot(index)] = rng.standard_normal((n_steps, n_rows, layer.n_values), dtype=dtype)
+        if exploration_probability < 1.0:
+            for index in range(self.depth - 1):
+                hidden = noise[..., self.slot(index)]
+                hidden[rng.random(hidden.shape, dtype=np.float32) >= exploration_probability] = self._neutral(index)
         return noise
 
+    def _neutral(self, index: int) -> float:
+        """Noise with which a unit of layer ``index`` takes its most likely value."""
+        return 0.0 if self.layers[index].is_gaussian else 0.5
+
+    def exploring(self, noise: np.ndarray) -> np.ndarray:
+        """Which units draw their value with this noise, shape of ``noise``; output units always do."""
+        exploring = np.ones(noise.shape, dtype=bool)
+        for index in range(self.depth - 1):
+            exploring[..., self.slot(index)] = noise[..., self.slot(index)] != self._neutral(index)
+        return exploring
+
     def activities(
-        self, observations: np.ndarray, rng: np.random.Generator | None = None, mode: int = units.SAMPLE
+        self,
+        observations: np.ndarray,
+        rng: np.random.Generator | None = None,
+        mode: int = units.SAMPLE,
+        exploration_probability: float = 1.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Values and means of all layers for a batch of observations.
 
@@ -179,6 +200,7 @@ class Network:
             rng: source of the units' noise; only needed where ``mode`` samples.
             mode: SAMPLE, MOST_LIKELY (every unit takes its most likely value), MEAN (hidden units pass their means on)
                 or SAMPLE_HIDDEN (hidden units sample, the output takes its most likely value).
+            exploration_probability: of each hidden unit, where they sample; the others take their most likely value.
 
         Returns:
             values and means, each of shape (n, width); layer l's columns are ``slot(l)``.
@@ -193,7 +215,7 @@ class Network:
         if mode in (units.SAMPLE, units.SAMPLE_HIDDEN):
             if rng is None:
                 raise ValueError("Sampling a network needs a random generator.")
-            noise = self.draw_noise(rng, 1, n)
+            noise = self.draw_noise(rng, 1, n, exploration_probability)
         else:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)
