@@ -159,7 +159,10 @@ def render(seeds: Sequence[int], environments: Sequence[str], methods: Sequence[
             published = PUBLISHED.get(method, {}).get(env_id)
             difference = f"{standard_errors(found['all'], found['n'], published):+.1f}" if published else ""
             there = f"{published[0]:.2f} ± {published[1]:.2f}" if published else ""
-            ours = " | ".join("{:.2f} ± {:.2f}".format(*found[name]) for name in ("all", "last", "final")).split(" | ")
+            digits = 3 if abs(found["all"][0]) < 1 else 2
+            ours = [
+                f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in (found[name] for name in ("all", "last", "final"))
+            ]
             lines.append(
                 f"| {env_id} | {METHODS[method].label} | {found['n']} | {ours[0]} | {there} | {difference} | "
                 f"{ours[1]} | {ours[2]} |"
