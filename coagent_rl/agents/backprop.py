@@ -51,7 +51,7 @@ class Backprop(CoagentAlgorithm):
     """Actor-critic with eligibility traces whose hidden units are deterministic (ReLU) and learn by backprop.
 
     Not a coagent rule: the comparator that coagent networks are measured by (Chung 2022, table 1).
-    The arguments are those of `CoagentAlgorithm`; the hidden units are of kind ``relu`` unless ``policy_kwargs`` say otherwise.
+    The arguments are those of `CoagentAlgorithm`; hidden units are of kind ``relu`` unless ``policy_kwargs`` say otherwise.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import inspect
+import io
 import json
 import numbers
 import sys
@@ -45,7 +45,7 @@ CRITICS = ("td", None)
 class Noise:
     """The units' noise for training, drawn in blocks from one generator.
 
-    It pickles as the generator's state before the block and the position in the block, which is drawn again where it is needed.
+    It pickles as the generator's state before the block and the position in it; the block is drawn again where it is needed.
     """
 
     def __init__(self, rng: np.random.Generator, cursor: int = 0) -> None:
@@ -69,8 +69,8 @@ class CoagentAlgorithm(BaseAlgorithm):
         policy: ``"MlpPolicy"`` or a subclass of `CoagentPolicy`.
         env: a Gymnasium environment, its id, or a Stable-Baselines3 vectorised environment of any size. With several, each
             has traces of its own and the updates are averaged.
-        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`; None is
-            1e-2 for the first layer and 1e-4 for the others.
+        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`;
+            None is 1e-2 for the first layer and 1e-4 for the others.
         gamma: discount γ.
         actor_lambda, critic_lambda: trace decay rates λ; traces decay by γλ per step.
         temperature: of the output layer's softmax.
@@ -287,13 +287,15 @@ class CoagentAlgorithm(BaseAlgorithm):
         ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
 
         Raises:
-            ValueError: if an observation, a reward or a TD error is NaN or infinite, before anything has been learned from it.
+            ValueError: if an observation, a reward or a TD error is NaN or infinite, before anything is learned from it.
         """
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or self.algorithm, progress_bar
         )
         env = self.env
-        assert env is not None and self.noise is not None and self._last_episode_starts is not None
+        assert env is not None
+        assert self.noise is not None
+        assert self._last_episode_starts is not None
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
         policy, critic, actor, noise = self.policy, self.critic_model, self.actor, self.noise
@@ -324,9 +326,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             else:
                 ends, terminated, ignored = next_inputs, dones, self._never
             episode_starts = self._last_episode_starts
-            if not critic.learn(
-                observations, rewards, ends, terminated, ignored, episode_starts, self.num_timesteps
-            ):
+            if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, self.num_timesteps):
                 self._raise_not_finite(ends, rewards)
             self._learn_actor(actor, critic.td_errors, episode_starts)
             self.num_timesteps += self.n_envs
@@ -467,4 +467,6 @@ def _check_model_file(file: Any, name: str, algorithm: str) -> None:
             file.seek(0)
     saved = data.get("algorithm") if isinstance(data, dict) else None
     if saved != algorithm:
-        raise ValueError(f"{name} holds a model of {saved or 'another library'}, not of {algorithm}: load it with its own class.")
+        raise ValueError(
+            f"{name} holds a model of {saved or 'another library'}, not of {algorithm}: load it with its own class."
+        )

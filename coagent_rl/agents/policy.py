@@ -111,23 +111,25 @@ class CoagentPolicy(BasePolicy):
         if deterministic_mode not in DETERMINISTIC_MODES:
             raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
         super().__init__(observation_space, action_space, normalize_images=False)
-        self._constructor_arguments: dict[str, Any] = dict(
-            net_arch=net_arch,
-            units=units,
-            output_units=output_units,
-            critic_units=critic_units,
-            temperature=temperature,
-            deviation=deviation,
-            learned_deviation=learned_deviation,
-            has_critic=has_critic,
-            deterministic_mode=deterministic_mode,
-            exploration_probability=exploration_probability,
-        )
+        self._constructor_arguments: dict[str, Any] = {
+            "net_arch": net_arch,
+            "units": units,
+            "output_units": output_units,
+            "critic_units": critic_units,
+            "temperature": temperature,
+            "deviation": deviation,
+            "learned_deviation": learned_deviation,
+            "has_critic": has_critic,
+            "deterministic_mode": deterministic_mode,
+            "exploration_probability": exploration_probability,
+        }
         self.exploration_probability = exploration_probability
         self.deterministic_mode = deterministic_mode
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         hidden = [Layer(units, n, deviation=deviation) for n in actor_sizes]
-        self.actor = Network(n_inputs, [*hidden, self._output_layer(output_units, temperature, deviation, learned_deviation)])
+        self.actor = Network(
+            n_inputs, [*hidden, self._output_layer(output_units, temperature, deviation, learned_deviation)]
+        )
         init_seed, self._prediction_seed = np.random.SeedSequence(seed).spawn(2)
         rng = np.random.default_rng(init_seed)
         self.actor.initialise(rng)
@@ -198,7 +200,9 @@ class CoagentPolicy(BasePolicy):
         if observations.dtype == np.float32 and observations.ndim == 2 and observations.flags.c_contiguous:
             return observations
         if isinstance(self.observation_space, spaces.Discrete):
-            return np.eye(self.actor.n_inputs, dtype=np.float32)[np.asarray(observations).reshape(-1) - self.observation_space.start]
+            return np.eye(self.actor.n_inputs, dtype=np.float32)[
+                np.asarray(observations).reshape(-1) - self.observation_space.start
+            ]
         return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
 
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
@@ -219,6 +223,4 @@ class CoagentPolicy(BasePolicy):
         return th.as_tensor(values[:, self.value.slot(-1)])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return dict(
-            observation_space=self.observation_space, action_space=self.action_space, **self._constructor_arguments
-        )
+        return dict(observation_space=self.observation_space, action_space=self.action_space, **self._constructor_arguments)

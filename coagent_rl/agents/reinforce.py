@@ -19,7 +19,19 @@ from coagent_rl.traces import accumulate, three_factor_update
 
 
 @kernel
-def learn_reinforce(layout: Array, constants: Array, settings: Array, rates: Array, parameters: Array, memory: Array, traces: Array, activity: Array, td_errors: Array, episode_starts: Array, time: float) -> None:
+def learn_reinforce(
+    layout: Array,
+    constants: Array,
+    settings: Array,
+    rates: Array,
+    parameters: Array,
+    memory: Array,
+    traces: Array,
+    activity: Array,
+    td_errors: Array,
+    episode_starts: Array,
+    time: float,
+) -> None:
     """One learning step of the actor: scores → traces → one signal for all → update. See `Learner` for the arrays."""
     local_scores(layout, constants, activity)
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)

@@ -47,7 +47,9 @@ class STEBackprop(CoagentAlgorithm):
     def _check_networks(self, policy: CoagentPolicy) -> None:
         for layer in policy.actor.layers[:-1]:
             if layer.kind != "bernoulli":
-                raise ValueError(f"The straight-through estimator is defined for 'bernoulli' hidden units, not {layer.kind!r}.")
+                raise ValueError(
+                    f"The straight-through estimator is defined for 'bernoulli' hidden units, not {layer.kind!r}."
+                )
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         learn_backprop(*actor.arguments, td_errors, episode_starts, self.num_timesteps, self.slope == "sigmoid")

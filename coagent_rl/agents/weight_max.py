@@ -12,9 +12,9 @@ from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.reinforce import broadcast
 from coagent_rl.credit.weight_max import outgoing_weight_growth
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.layout import SLOT
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import SCORES, SIGNALS, local_scores
+from coagent_rl.networks.layout import SLOT
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule, Rates
 from coagent_rl.traces import accumulate, accumulate_delayed, three_factor_update
@@ -23,7 +23,9 @@ TRACE_FORMS = ("synchronous", "pipelined")
 
 
 @kernel
-def synchronous_signals(layout: Array, parameters: Array, traces: Array, td_errors: Array, norm_order: float, activity: Array) -> None:
+def synchronous_signals(
+    layout: Array, parameters: Array, traces: Array, td_errors: Array, norm_order: float, activity: Array
+) -> None:
     """Weight Max's SIGNALS of every layer and row, from the output layer down, within one time step.
 
     Args:
@@ -49,7 +51,20 @@ def synchronous_signals(layout: Array, parameters: Array, traces: Array, td_erro
 
 
 @kernel
-def learn_weight_max(layout: Array, constants: Array, settings: Array, rates: Array, parameters: Array, memory: Array, traces: Array, activity: Array, td_errors: Array, episode_starts: Array, time: float, norm_order: float) -> None:
+def learn_weight_max(
+    layout: Array,
+    constants: Array,
+    settings: Array,
+    rates: Array,
+    parameters: Array,
+    memory: Array,
+    traces: Array,
+    activity: Array,
+    td_errors: Array,
+    episode_starts: Array,
+    time: float,
+    norm_order: float,
+) -> None:
     """One learning step of the actor: scores → traces → signals → update. See `Learner` for the arrays."""
     local_scores(layout, constants, activity)
     accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
@@ -159,7 +174,7 @@ class WeightMax(CoagentAlgorithm):
 
     The output layer learns by REINFORCE from the TD error; unit i of a hidden layer learns by REINFORCE from
     R_i = Σ_j p |w_ij|^(p-1) sgn(w_ij) Δw_ij, the growth of its outgoing weights' L^p norm. The layers are swept from the
-    output down within one time step, as in the released code, or every layer learns at once from what the step before gave it.
+    output down within one time step, as in the released code, or all learn at once from what the step before gave them.
 
     Args:
         norm_order: p ≥ 1 of the L^p norm.

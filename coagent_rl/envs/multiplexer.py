@@ -35,7 +35,7 @@ class _Multiplexer:
         self._next = 0
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``n`` questions, shape (n, size), and their answers, shape (n,), both to be copied before they are changed."""
+        """Return ``n`` questions, shape (n, size), and their answers, shape (n,); copy them before changing them."""
         if self._next + n > len(self._answers):
             bits = rng.integers(0, 2, (max(BLOCK, n), self.size), dtype=np.int8)
             addresses = bits[:, : self.address_bits] @ self.place_values
@@ -57,7 +57,7 @@ def _text(question: np.ndarray, address_bits: int) -> str:
 class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
     """k address bits and 2^k data bits, each -1 or +1; the action 1 is right if the addressed data bit is +1, 0 if it is -1.
 
-    Observations are ``Box(-1, 1, (k + 2^k,))``, the address first (its most significant bit first); actions ``Discrete(2)``. The
+    Observations are ``Box(-1, 1, (k + 2^k,))``, the address first (most significant bit first); actions ``Discrete(2)``. The
     reward is +1 for the right action and -1 for the wrong one, after which the episode terminates.
 
     Args:
@@ -128,9 +128,7 @@ class MultiplexerVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._truncated = np.zeros(num_envs, dtype=bool)
         self._terminated = np.ones(num_envs, dtype=bool)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None:
             self._task.forget()

@@ -27,7 +27,7 @@ class SerialVecEnv(DummyVecEnv):
 class NativeVecEnv(VecEnv):
     """A Gymnasium `VectorEnv` (with same-step autoreset) as a Stable-Baselines3 `VecEnv` that also monitors the episodes.
 
-    For tasks with millions of short episodes: a `Monitor` around each environment writes and flushes a line an episode, which
+    For tasks with millions of short episodes: a `Monitor` around an environment writes and flushes a line an episode, which
     costs more than a one-step episode and its learning. Here lines are kept and written ten thousand at a time.
 
     Args:
@@ -39,7 +39,9 @@ class NativeVecEnv(VecEnv):
 
     def __init__(self, env: VectorEnv[Any, Any, Any], monitor_file: Path | None = None) -> None:
         if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
-            raise ValueError(f"{env} must reset its environments in the step that ends an episode (AutoresetMode.SAME_STEP).")
+            raise ValueError(
+                f"{env} must reset its environments in the step that ends an episode (AutoresetMode.SAME_STEP)."
+            )
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
@@ -51,7 +53,7 @@ class NativeVecEnv(VecEnv):
             monitor_file.write_text(f"#{json.dumps(header)}\nr,l,t\n", encoding="utf-8")
 
     def reset(self) -> VecEnvObs:
-        observations, infos = self.env.reset(seed=self._seeds[0])
+        observations, _infos = self.env.reset(seed=self._seeds[0])
         self.reset_infos = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
@@ -99,10 +101,14 @@ class NativeVecEnv(VecEnv):
             raise ValueError("A vector environment has one attribute for all its environments; indices cannot be chosen.")
         setattr(self.env, attr_name, value)
 
-    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
         raise NotImplementedError("The environments of a vector environment have no methods of their own.")
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
         # It reports episodes as a Monitor does, which is what Stable-Baselines3 asks for here.
         from stable_baselines3.common.monitor import Monitor
 
