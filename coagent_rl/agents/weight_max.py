@@ -23,6 +23,19 @@ TRACE_FORMS = ("synchronous", "pipelined")
 
 
 @kernel
+def signal_below(layout: Array, index: int, parameters: Array, trace: Array, signals: Array, norm_order: float) -> None:
+    """Write the signals of the units below layer ``index``, from how its weights are about to change, in one row."""
+    _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
+    outgoing_weight_growth(
+        parameters[w:b].reshape(n_in, n_pre),
+        trace[w:b].reshape(n_in, n_pre),
+        signals[slot : slot + n_pre],
+        norm_order,
+        signals[inputs : inputs + n_in],
+    )
+
+
+@kernel
 def synchronous_signals(
     layout: Array, parameters: Array, traces: Array, td_errors: Array, norm_order: float, activity: Array
 ) -> None:
@@ -40,14 +53,7 @@ def synchronous_signals(
         slot = layout[layout.shape[0] - 1, SLOT]
         broadcast(td_errors[row], signals[row, slot:])
         for index in range(layout.shape[0] - 1, 0, -1):
-            _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
-            outgoing_weight_growth(
-                parameters[w:b].reshape(n_in, n_pre),
-                traces[row, w:b].reshape(n_in, n_pre),
-                signals[row, slot : slot + n_pre],
-                norm_order,
-                signals[row, inputs : inputs + n_in],
-            )
+            signal_below(layout, index, parameters, traces[row], signals[row], norm_order)
 
 
 @kernel
@@ -85,14 +91,7 @@ def pipelined_signals(layout: Array, parameters: Array, traces: Array, norm_orde
     for row in range(traces.shape[0]):
         # From the bottom up: the signal that a layer learned from now is read before it is replaced.
         for index in range(1, layout.shape[0]):
-            _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
-            outgoing_weight_growth(
-                parameters[w:b].reshape(n_in, n_pre),
-                traces[row, w:b].reshape(n_in, n_pre),
-                signals[row, slot : slot + n_pre],
-                norm_order,
-                signals[row, inputs : inputs + n_in],
-            )
+            signal_below(layout, index, parameters, traces[row], signals[row], norm_order)
 
 
 @kernel
