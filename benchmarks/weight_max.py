@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,28 @@ class Method:
     settings: str
     changes: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One point of figures 3 and 4: a setting, its value as it is written, and what that changes (nothing: table 1)."""
+
+    setting: str
+    value: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+MULTIPLEXER = "coagent_rl/Multiplexer-v0"
+WIDTHS = [
+    Variation("width", "0.25", {"policy_kwargs": {"net_arch": [16, 8]}}),
+    Variation("width", "0.5", {"policy_kwargs": {"net_arch": [32, 16]}}),
+    Variation("width", "1"),
+    Variation("width", "2", {"policy_kwargs": {"net_arch": [128, 64]}}),
+]
+"""Width multipliers M: hidden layers of 64 M and 32 M units, and all other settings as they are at M = 1."""
+
+NORMS = [Variation("p", str(p), {} if p == 2 else {"norm_order": float(p)}) for p in (1, 2, 3, 4)]
+DECAYS = [Variation("c", str(c), {"weight_decay": c} if c else {}) for c in (0, 0.0001, 0.001, 0.01, 0.1)]
 
 
 RELEASED_λ = {
@@ -69,7 +91,7 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
         "CartPole-v1": (390.38, 43.25),
         "Acrobot-v1": (-97.05, 2.90),
         "LunarLander-v3": (111.23, 16.58),
-        "coagent_rl/Multiplexer-v0": (0.81, 0.01),
+        MULTIPLEXER: (0.81, 0.01),
     },
     "weight_max_traces": {
         "CartPole-v1": (373.11, 17.86),
@@ -85,21 +107,25 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
         "CartPole-v1": (363.71, 24.07),
         "Acrobot-v1": (-112.26, 8.85),
         "LunarLander-v3": (-66.19, 67.14),
+        MULTIPLEXER: (0.28, 0.02),
     },
     "ste_backprop": {
         "CartPole-v1": (420.73, 18.30),
         "Acrobot-v1": (-98.55, 5.05),
         "LunarLander-v3": (47.53, 35.04),
+        MULTIPLEXER: (0.76, 0.01),
     },
     "backprop": {
         "CartPole-v1": (411.82, 25.98),
         "Acrobot-v1": (-91.82, 5.24),
         "LunarLander-v3": (71.77, 21.02),
+        MULTIPLEXER: (0.84, 0.01),
     },
     "reinforce": {
         "CartPole-v1": (163.92, 64.43),
         "Acrobot-v1": (-134.15, 8.87),
         "LunarLander-v3": (-94.23, 19.03),
+        MULTIPLEXER: (0.29, 0.01),
     },
 }
 """Mean and standard deviation of the average return over all episodes, 10 runs (Chung 2022, table 1)."""
@@ -111,19 +137,27 @@ def is_defined(method: str, env_id: str) -> bool:
     return has_settings(METHODS[method].settings, env_id) and (tuned is None or env_id in tuned)
 
 
-def runs_of(method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
-    """Return the runs of one cell of table 1."""
+def runs_of(method: str, env_id: str, seeds: Sequence[int], variation: Variation | None = None) -> list[Run]:
+    """Return the runs of one cell of table 1, or of a variation of it, which has a folder of its own."""
     row = METHODS[method]
     changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), "n_episodes": EPISODES[env_id]}
     settings = override(load_hyperparameters(row.settings, env_id), changes)
-    return [Run("table1", method, env_id, seed, row.algorithm, settings) for seed in seeds]
+    if variation is None or not variation.changes:
+        return [Run("table1", method, env_id, seed, row.algorithm, settings) for seed in seeds]
+    varied, folder = {**settings, **variation.changes}, f"{method}_{variation.setting}_{variation.value}"
+    return [Run("variations", folder, env_id, seed, row.algorithm, varied) for seed in seeds]
 
 
 def cell(method: str, env_id: str, seeds: Sequence[int]) -> dict[str, Any] | None:
     """Statistics of one cell over the seeds that have been run; None without any."""
     if not is_defined(method, env_id):
         return None
-    found = [result for run in runs_of(method, env_id, seeds) if (result := read(run)) is not None]
+    return statistics(runs_of(method, env_id, seeds))
+
+
+def statistics(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Statistics over those runs that have been run; None without any."""
+    found = [result for run in runs if (result := read(run)) is not None]
     if not found:
         return None
     averages = np.array([returns.mean() for returns, _ in found])
@@ -194,7 +228,77 @@ def table1(arguments: argparse.Namespace) -> None:
         curves = {METHODS[m].label: found["returns"] for m in METHODS if (found := cell(m, env_id, seeds)) is not None}
         if curves:
             path = Path(folder / f"{env_id.replace('/', '-')}.png")
-            learning_curve(path, curves, env_id, window=10_000 if "Multiplexer" in env_id else 100)
+            learning_curve(path, curves, env_id, window(env_id))
+
+
+def window(env_id: str) -> int:
+    """Number of episodes that the paper's figures average over."""
+    return 10_000 if env_id == MULTIPLEXER else 100
+
+
+def figure2(arguments: argparse.Namespace) -> None:
+    """Draw the learning curves of the four tasks side by side, from the runs of table 1."""
+    from coagent_rl.analysis import learning_curves
+
+    seeds = parse_seeds(arguments.seeds)
+    execute_all(
+        [run for env in EPISODES for m in METHODS if is_defined(m, env) for run in runs_of(m, env, seeds)], arguments.n_jobs
+    )
+    panels = {
+        env: {METHODS[m].label: found["returns"] for m in METHODS if (found := cell(m, env, seeds)) is not None}
+        for env in EPISODES
+    }
+    learning_curves(RESULTS / "table1" / "figure2.png", panels, {env: window(env) for env in EPISODES})
+
+
+def measured(method: str, variations: Sequence[Variation], arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Run what is missing of a sweep on the multiplexer and return the statistics of each point by the setting's value."""
+    seeds = parse_seeds(arguments.seeds)
+    execute_all([run for v in variations for run in runs_of(method, MULTIPLEXER, seeds, v)], arguments.n_jobs)
+    found = {v.value: statistics(runs_of(method, MULTIPLEXER, seeds, v)) for v in variations}
+    return {value: cell for value, cell in found.items() if cell is not None}
+
+
+def sweep_table(path: Path, sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Write and print setting → method → value → statistics as Markdown."""
+    from coagent_rl.training.files import write_text
+
+    lines = ["| setting | method | value | runs | return over all episodes | last 100 |", "|---|---|---|---|---|---|"]
+    for setting, methods in sweeps.items():
+        for method, points in methods.items():
+            for value, found in points.items():
+                ours = [f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in (found["all"], found["last"])]
+                lines.append(f"| {setting} | {method} | {value} | {found['n']} | {' | '.join(ours)} |")
+    write_text(path, "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def figure3(arguments: argparse.Namespace) -> None:
+    """Learning curves on the multiplexer with networks of several widths."""
+    from coagent_rl.analysis import learning_curves
+
+    sweep = {
+        METHODS[method].label: measured(method, WIDTHS, arguments) for method in ("weight_max", "backprop", "reinforce")
+    }
+    panels = {label: {f"M = {m}": found["returns"] for m, found in points.items()} for label, points in sweep.items()}
+    folder = RESULTS / "variations"
+    learning_curves(folder / "figure3.png", panels, {label: window(MULTIPLEXER) for label in panels}, n_columns=3)
+    sweep_table(folder / "figure3.md", {"width multiplier M": sweep})
+
+
+def figure4(arguments: argparse.Namespace) -> None:
+    """Average returns on the multiplexer against the order of the norm and the weight decay."""
+    from coagent_rl.analysis import sweep_figure
+
+    label = METHODS["weight_max"].label
+    sweeps = {
+        "order p of the norm": {label: measured("weight_max", NORMS, arguments)},
+        "weight decay c": {label: measured("weight_max", DECAYS, arguments)},
+    }
+    folder = RESULTS / "variations"
+    panels = {s: {m: {v: found["all"] for v, found in p.items()} for m, p in ms.items()} for s, ms in sweeps.items()}
+    sweep_figure(folder / "figure4.png", panels, "return over all episodes")
+    sweep_table(folder / "figure4.md", sweeps)
 
 
 PUBLISHED_CORRELATIONS = {"weight_max": (0.690, 0.640), "ste_backprop": (0.888, 0.830)}
@@ -263,6 +367,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     c.add_argument("--envs", nargs="+", default=list(EPISODES), choices=list(EPISODES))
     c.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     c.set_defaults(run=table1)
+    for name, command in (
+        ("figure2", figure2),
+        ("figure3", figure3),
+        ("figure4", figure4),
+    ):
+        commands.add_parser(name, help=command.__doc__).set_defaults(run=command)
     c = commands.add_parser("correlations", help="between the units of a layer, of the trained networks of table1")
     c.set_defaults(run=correlations)
     for command in commands.choices.values():

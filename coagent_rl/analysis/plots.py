@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -42,6 +43,33 @@ def learning_curve(
     """
     figure = Figure(figsize=(6.4, 4.0 + 0.2 * len(runs)), layout="constrained")
     axes = figure.add_subplot()
+    draw_curves(axes, runs, window, ylabel)
+    axes.set_title(title if len(runs) > 1 else f"{axes.get_legend_handles_labels()[1][0]} on {title}")
+    if len(runs) > 1:
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+def learning_curves(
+    path: Path, panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], windows: Mapping[str, int], n_columns: int = 2
+) -> None:
+    """Draw several `learning_curve`s side by side, each with a legend of its own.
+
+    Args:
+        panels: title → what `learning_curve` takes as ``runs``.
+        windows: title → number of episodes averaged.
+    """
+    n_rows = -(-len(panels) // n_columns)
+    figure = Figure(figsize=(5.6 * n_columns, 4.2 * n_rows), layout="constrained")
+    for axes, (title, runs) in zip(figure.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
+        draw_curves(axes, runs, windows[title], "return")
+        axes.set_title(title)
+        axes.legend(fontsize=7)
+    save_figure(figure, path)
+
+
+def draw_curves(axes: Axes, runs: Mapping[str, Sequence[np.ndarray]], window: int, ylabel: str) -> None:
+    """Draw the curves and bands of `learning_curve` into axes that are there already."""
     for name, returns in runs.items():
         length = min(len(run) for run in returns)
         curves = np.stack([running_mean(run[:length], window) for run in returns])
@@ -52,12 +80,27 @@ def learning_curve(
         (line,) = axes.plot(shown + 1, mean, label=label, linewidth=1.5)
         if len(returns) > 1:
             axes.fill_between(shown + 1, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set_title(title if len(runs) > 1 else f"{label} on {title}")
     axes.set_xlabel("episode")
     axes.set_ylabel(f"{ylabel} (running mean of {window} episodes)")
     axes.grid(alpha=0.3)
-    if len(runs) > 1:
-        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+
+
+def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]], ylabel: str) -> None:
+    """Draw means and standard deviations against the values of a setting, a panel a setting.
+
+    Args:
+        panels: name of the setting → name of a curve → value of the setting → (mean, standard deviation).
+        ylabel: what the means are of.
+    """
+    figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
+    for axes, (setting, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for name, points in curves.items():
+            mean, deviation = np.array(list(points.values())).T
+            axes.errorbar(list(points), mean, yerr=deviation, marker="o", capsize=3, label=name)
+        axes.set_xlabel(setting)
+        axes.set_ylabel(ylabel)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     save_figure(figure, path)
 
 
