@@ -81,7 +81,10 @@ METHODS: dict[str, Method] = {
         "reinforce",
         "weight_max",
         {"frozen_layers": "hidden"},
-        {"CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 8.4e-4], "actor_lambda": 0.8}},
+        {
+            "CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 8.4e-4], "actor_lambda": 0.8},
+            MULTIPLEXER: {"actor_learning_rate": [0.0, 0.0, 1.9e-3]},
+        },
     ),
 }
 """The rows of table 1."""

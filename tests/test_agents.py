@@ -23,10 +23,20 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure as configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import Backprop, LinearSchedule, Reinforce, ReinforceThomas, STEBackprop, WeightMax
+from coagent_rl import Backprop, LinearSchedule, MAPProp, Reinforce, ReinforceThomas, STEBackprop, WeightMax
 from coagent_rl.agents import CoagentPolicy
 
-AGENTS = [WeightMax, Reinforce, ReinforceThomas, STEBackprop, Backprop, partial(WeightMax, trace_form="pipelined")]
+AGENTS = [
+    WeightMax,
+    Reinforce,
+    ReinforceThomas,
+    STEBackprop,
+    Backprop,
+    MAPProp,
+    partial(WeightMax, trace_form="pipelined"),
+    partial(WeightMax, critic="map_prop"),
+    partial(MAPProp, critic="td"),
+]
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 
 
@@ -286,7 +296,7 @@ def test_deterministic_modes(mode) -> None:
 
 
 def test_predict_shapes_and_bounds() -> None:
-    model = make(env="Pendulum-v1", policy_kwargs={**SMALL, "deviation": 50.0})
+    model = make(env="Pendulum-v1", policy_kwargs={**SMALL, "variance": 2500.0})
     action, _ = model.predict(np.zeros(3))
     assert action.shape == (1,)
     actions, _ = model.predict(np.zeros((20, 3)))

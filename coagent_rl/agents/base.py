@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import io
 import json
@@ -27,36 +26,21 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.critics import RewardCritic, TDLambdaCritic
+from coagent_rl.critics import MAPPropCritic, RewardCritic, TDLambdaCritic
 from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.files import write_whole
 from coagent_rl.learner import Learner
+from coagent_rl.networks import Network
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
+from coagent_rl.noise import Noise
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
 
 SelfCoagent = TypeVar("SelfCoagent", bound="CoagentAlgorithm")
 
-NOISE_BLOCK = 4096  # numbers per unit drawn at once: a Generator costs more to pass to a kernel than a whole step
 TRUNCATIONS = ("bootstrap", "zero_td_error")
-CRITICS = ("td", None)
-
-
-class Noise:
-    """The units' noise for training, drawn in blocks from one generator.
-
-    It pickles as the generator's state before the block and the position in it; the block is drawn again where it is needed.
-    """
-
-    def __init__(self, rng: np.random.Generator, cursor: int = 0) -> None:
-        self.rng = rng
-        self.before_block = copy.deepcopy(rng)
-        self.block = np.zeros((0, 0, 0), np.float32)
-        self.exploring = np.zeros((0, 0, 0), bool)  # only `ReinforceThomas` switches units off
-        self.cursor = cursor
-
-    def __reduce__(self) -> tuple[type[Noise], tuple[np.random.Generator, int]]:
-        return Noise, (self.before_block, self.cursor)
+CRITICS = {"td": "softplus", "map_prop": "gaussian_softplus", None: "softplus"}
+"""Name of a critic → its hidden units, where the user names none."""
 
 
 class CoagentAlgorithm(BaseAlgorithm):
@@ -74,13 +58,16 @@ class CoagentAlgorithm(BaseAlgorithm):
         gamma: discount γ.
         actor_lambda, critic_lambda: trace decay rates λ; traces decay by γλ per step.
         temperature: of the output layer's softmax.
-        critic: ``"td"``, a network trained by TD(λ), or None: the reward is the reinforcement.
+        critic: ``"td"``, a network trained by TD(λ) with backprop, ``"map_prop"``, one of Gaussian units trained by MAP
+            Propagation, or None: the reward is the reinforcement.
+        critic_kwargs: what `MAPPropCritic` takes besides.
         optimizer: of actor and critic, ``"adam"``, ``"rmsprop"`` or ``"sgd"``.
         weight_decay: c in the actor's -2cw.
         frozen_layers: actor layers that keep their initial parameters, by index, or ``"hidden"`` for all but the output: the
             control that shows what the hidden units' learning adds.
         truncation: where a time limit cuts an episode, ``"bootstrap"`` from the last observation, or take a
             ``"zero_td_error"`` as the papers' code does.
+        reward_clip: clip the rewards that are learned from to ±``reward_clip``; reported returns stay as they are.
         policy_kwargs: see `CoagentPolicy`, e.g. ``dict(net_arch=dict(pi=[64, 32], vf=[64, 32]))``.
         stats_window_size, tensorboard_log, verbose, seed: as in Stable-Baselines3.
         device: accepted for compatibility; everything runs on the CPU.
@@ -103,10 +90,12 @@ class CoagentAlgorithm(BaseAlgorithm):
         critic_lambda: float = 0.8,
         temperature: float = 1.0,
         critic: str | None = "td",
+        critic_kwargs: dict[str, Any] | None = None,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
         frozen_layers: str | Sequence[int] = (),
         truncation: str = "bootstrap",
+        reward_clip: float | None = None,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -139,11 +128,14 @@ class CoagentAlgorithm(BaseAlgorithm):
         self.critic_lambda = critic_lambda
         self.temperature = temperature
         self.critic = critic
+        self.critic_kwargs = critic_kwargs
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.frozen_layers = frozen_layers
         self.truncation = truncation
+        self.reward_clip = reward_clip
         self.noise: Noise | None = None
+        self.critic_noise: Noise | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -158,6 +150,10 @@ class CoagentAlgorithm(BaseAlgorithm):
 
     def _policy_arguments(self) -> dict[str, Any]:
         """Arguments of the policy that a rule needs to be different; the user's ``policy_kwargs`` win."""
+        return {}
+
+    def _critic_arguments(self) -> dict[str, Any]:
+        """Arguments of the critic that go with the rule; the user's ``critic_kwargs`` win."""
         return {}
 
     def _needs_delay_line(self) -> bool:
@@ -183,9 +179,18 @@ class CoagentAlgorithm(BaseAlgorithm):
         if not self.weight_decay >= 0.0:
             raise ValueError(f"weight_decay must not be negative, not {self.weight_decay!r}.")
         if self.critic not in CRITICS:
-            raise ValueError(f"critic must be one of {CRITICS}, not {self.critic!r}.")
+            raise ValueError(f"critic must be one of {tuple(CRITICS)}, not {self.critic!r}.")
+        if self.critic != "map_prop" and self.critic_kwargs:
+            raise ValueError(
+                f"critic_kwargs are for the critic 'map_prop'; {self.critic!r} takes none: {self.critic_kwargs}."
+            )
         if self.truncation not in TRUNCATIONS:
             raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
+
+        if self.reward_clip is not None:
+            self._check_number("reward_clip")
+            if not self.reward_clip > 0.0:
+                raise ValueError(f"reward_clip must be positive or None, not {self.reward_clip!r}.")
 
     def _check_number(self, name: str) -> None:
         value = getattr(self, name)
@@ -200,6 +205,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         arguments = {
             "temperature": self.temperature,
             "has_critic": self.critic is not None,
+            "critic_units": CRITICS[self.critic],
             "seed": self.seed,
             **self._policy_arguments(),
             **self.policy_kwargs,
@@ -223,24 +229,38 @@ class CoagentAlgorithm(BaseAlgorithm):
             self._frozen_indices(network.depth),
             self._needs_delay_line(),
         )
-        self.critic_model: TDLambdaCritic | RewardCritic
-        if self.policy.value is None:
-            self.critic_model = RewardCritic(self.n_envs)
-        else:
-            learner = Learner(
-                self.policy.value,
-                self.n_envs,
-                _schedule(self.critic_learning_rate, self.policy.value.depth, "critic_learning_rate"),
-                self.optimizer,
-                self.gamma * self.critic_lambda,
-                name="critic_learning_rate",
-            )
-            self.critic_model = TDLambdaCritic(learner, self.gamma)
+        actor_seed, critic_seed = _noise_seeds(self.seed)
         if self.noise is None:
-            self.noise = Noise(np.random.default_rng(np.random.SeedSequence(self.seed).spawn(3)[2]))
+            self.noise = Noise(np.random.default_rng(actor_seed))
         elif self.noise.cursor:  # a loaded model, in the middle of a block
             self._draw_noise(self.noise)
+        if self.critic_noise is None and self.critic == "map_prop":
+            self.critic_noise = Noise(np.random.default_rng(critic_seed))
+        self.critic_model = self._make_critic(self.policy.value)
         self._never = np.zeros(self.n_envs, dtype=bool)
+
+    def _make_critic(self, network: Network | None) -> TDLambdaCritic | MAPPropCritic | RewardCritic:
+        if network is None:
+            return RewardCritic(self.n_envs)
+        if any(layer.is_stochastic for layer in network.layers) != (self.critic == "map_prop"):
+            kind = "deterministic" if self.critic == "td" else "Gaussian"
+            raise ValueError(f"The critic {self.critic!r} trains {kind} hidden units, not {network.layers[0].kind!r} ones.")
+        learner = Learner(
+            network,
+            self.n_envs,
+            _schedule(self.critic_learning_rate, network.depth, "critic_learning_rate"),
+            self.optimizer,
+            self.gamma * self.critic_lambda,
+            name="critic_learning_rate",
+        )
+        if self.critic == "td":
+            return TDLambdaCritic(learner, self.gamma)
+        assert self.critic_noise is not None
+        arguments = {**self._critic_arguments(), **(self.critic_kwargs or {})}
+        known = list(inspect.signature(MAPPropCritic).parameters)[3:]
+        if unknown := set(arguments) - set(known):
+            raise ValueError(f"critic_kwargs: unknown {', '.join(map(repr, sorted(unknown)))}; known: {', '.join(known)}.")
+        return MAPPropCritic(learner, self.gamma, self.critic_noise, **arguments)
 
     def _frozen_indices(self, depth: int) -> tuple[int, ...]:
         if self.frozen_layers == "hidden":
@@ -257,7 +277,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
         super().set_random_seed(seed)
         if seed is not None and getattr(self, "policy", None) is not None:
-            self.noise = Noise(np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[2]))
+            actor_seed, critic_seed = _noise_seeds(seed)
+            self.noise = Noise(np.random.default_rng(actor_seed))
+            if isinstance(self.critic_model, MAPPropCritic):
+                self.critic_model.noise = self.critic_noise = Noise(np.random.default_rng(critic_seed))
             self.policy.seed_predictions(seed)
 
     @staticmethod
@@ -303,6 +326,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         structure = (network.layout, network.constants, network.parameters, actor.activity)
         bounds = (self.action_space.low, self.action_space.high) if isinstance(self.action_space, spaces.Box) else None
         outputs = actor.outputs
+        clip = self.reward_clip
         zero_where_truncated = self.truncation == "zero_td_error"
         last_logged, last_logged_at = self._episode_num, self.num_timesteps
         observations = policy.encode(self._last_obs)
@@ -326,7 +350,9 @@ class CoagentAlgorithm(BaseAlgorithm):
             else:
                 ends, terminated, ignored = next_inputs, dones, self._never
             episode_starts = self._last_episode_starts
-            if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, self.num_timesteps):
+            # NaN stays NaN, but clipping would hide an infinite reward.
+            learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
+            if not critic.learn(observations, learned, ends, terminated, ignored, episode_starts, self.num_timesteps):
                 self._raise_not_finite(ends, rewards)
             self._learn_actor(actor, critic.td_errors, episode_starts)
             self.num_timesteps += self.n_envs
@@ -354,10 +380,8 @@ class CoagentAlgorithm(BaseAlgorithm):
         return self
 
     def _draw_noise(self, noise: Noise) -> None:
-        """Draw the next block of noise."""
-        noise.before_block = copy.deepcopy(noise.rng)
-        n_steps, probability = max(1, NOISE_BLOCK // self.n_envs), self.policy.exploration_probability
-        noise.block = self.policy.actor.draw_noise(noise.rng, n_steps, self.n_envs, probability)
+        """Draw the next block of the actor's noise."""
+        noise.draw_block(self.policy.actor, self.n_envs, self.policy.exploration_probability)
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
@@ -380,8 +404,8 @@ class CoagentAlgorithm(BaseAlgorithm):
                         f"Nothing was learned from it; the parameters are those of the last finite step."
                     )
         raise ValueError(
-            f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged. "
-            f"Lower the learning rates (critic_learning_rate first) or normalise observations and rewards."
+            f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged (or the "
+            f"relaxation of its units, with critic='map_prop'). Lower the learning rates (critic_learning_rate first) or normalise observations and rewards."
         )
 
     def dump_logs(self) -> None:
@@ -405,12 +429,12 @@ class CoagentAlgorithm(BaseAlgorithm):
     @property
     def critic_learner(self) -> Learner:
         """The critic's learner; only agents with a critic network have one."""
-        assert isinstance(self.critic_model, TDLambdaCritic)
+        assert not isinstance(self.critic_model, RewardCritic)
         return self.critic_model.learner
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names = ["policy", "actor"]
-        if isinstance(self.critic_model, TDLambdaCritic):
+        if not isinstance(self.critic_model, RewardCritic):
             names.append("critic_learner")
         return names, []
 
@@ -447,6 +471,11 @@ class CoagentAlgorithm(BaseAlgorithm):
 
 def _schedule(rates: Rates | LinearSchedule | None, depth: int, name: str) -> LinearSchedule:
     return as_schedule([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, name)
+
+
+def _noise_seeds(seed: int | None) -> list[np.random.SeedSequence]:
+    """Seeds of the actor's and of the critic's noise; the policy takes the two before them."""
+    return np.random.SeedSequence(seed).spawn(4)[2:]
 
 
 def _existing(path: str | Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,19 @@ def hidden_sizes(net_arch: NetArch) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return sizes
 
 
+def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
+    """Give the Gaussian layers their variances, a number for all or one each."""
+    n_gaussian = sum(layer.is_gaussian for layer in layers)
+    given = [variance] * n_gaussian if isinstance(variance, (int, float)) else list(variance)
+    if len(given) != n_gaussian or not all(isinstance(v, (int, float)) and 0.0 < v < np.inf for v in given):
+        raise ValueError(
+            f"{name} must be a positive number, or one for each of the {n_gaussian} layers of Gaussian units, "
+            f"not {variance!r}."
+        )
+    remaining = iter(given)
+    return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.is_gaussian else layer for layer in layers]
+
+
 class CoagentPolicy(BasePolicy):
     """A coagent network that acts and, beside it, a network of deterministic units that estimates state values.
 
@@ -77,10 +91,12 @@ class CoagentPolicy(BasePolicy):
         units: kind of the hidden units (`coagent_rl.networks.units.UNIT_KINDS`).
         output_units: kind of the output units for discrete actions, ``softmax_reference`` or ``softmax``. For `Box`
             actions they are Gaussian with linear means.
-        critic_units: kind of the critic's hidden units, deterministic.
+        critic_units: kind of the critic's hidden units, deterministic or Gaussian; of Gaussian ones, its output is one too.
         temperature: of the output layer.
-        deviation: standard deviation of Gaussian hidden and output units (the initial one where it is learned).
-        learned_deviation: whether Gaussian output units learn it.
+        variance: σ² of the actor's Gaussian units, a number or one per layer of Gaussian units, input side → output (the
+            initial one where it is learned).
+        critic_variance: the same for the critic.
+        learned_deviation: whether Gaussian output units learn log σ.
         has_critic: whether there is a value network.
         deterministic_mode: what ``predict(deterministic=True)`` means: ``"most_likely"`` (every unit takes its most likely
             value), ``"mean"`` (hidden units pass their means on), ``"sample_hidden"`` (hidden units sample, the output takes
@@ -99,7 +115,8 @@ class CoagentPolicy(BasePolicy):
         output_units: str = "softmax_reference",
         critic_units: str = "softplus",
         temperature: float = 1.0,
-        deviation: float = 0.5,
+        variance: float | Sequence[float] = 0.25,
+        critic_variance: float | Sequence[float] = 0.1,
         learned_deviation: bool = True,
         has_critic: bool = True,
         deterministic_mode: str = "sample_hidden",
@@ -117,7 +134,8 @@ class CoagentPolicy(BasePolicy):
             "output_units": output_units,
             "critic_units": critic_units,
             "temperature": temperature,
-            "deviation": deviation,
+            "variance": variance,
+            "critic_variance": critic_variance,
             "learned_deviation": learned_deviation,
             "has_critic": has_critic,
             "deterministic_mode": deterministic_mode,
@@ -126,29 +144,30 @@ class CoagentPolicy(BasePolicy):
         self.exploration_probability = exploration_probability
         self.deterministic_mode = deterministic_mode
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
-        hidden = [Layer(units, n, deviation=deviation) for n in actor_sizes]
+        output = self._output_layer(output_units, temperature, learned_deviation)
         self.actor = Network(
-            n_inputs, [*hidden, self._output_layer(output_units, temperature, deviation, learned_deviation)]
+            n_inputs, _with_variances([*(Layer(units, n) for n in actor_sizes), output], variance, "variance")
         )
         init_seed, self._prediction_seed = np.random.SeedSequence(seed).spawn(2)
         rng = np.random.default_rng(init_seed)
         self.actor.initialise(rng)
         self.value: Network | None = None
         if has_critic:
-            critic_hidden = [Layer(critic_units, n) for n in critic_sizes]
-            if any(layer.is_stochastic for layer in critic_hidden):
-                raise ValueError(f"critic_units must be deterministic, because backprop trains them, not {critic_units!r}.")
-            self.value = Network(n_inputs, [*critic_hidden, Layer("linear", 1)])
+            hidden = [Layer(critic_units, n) for n in critic_sizes]
+            value = Layer("gaussian_linear" if any(layer.is_gaussian for layer in hidden) else "linear", 1)
+            if any(layer.is_stochastic and not layer.is_gaussian for layer in hidden):
+                raise ValueError(f"critic_units must be deterministic or Gaussian, not {critic_units!r}.")
+            self.value = Network(n_inputs, _with_variances([*hidden, value], critic_variance, "critic_variance"))
             self.value.initialise(rng)
         self._register("actor", self.actor)
         if self.value is not None:
             self._register("value", self.value)
         self._prediction_rng = np.random.default_rng(self._prediction_seed)
 
-    def _output_layer(self, kind: str, temperature: float, deviation: float, learned_deviation: bool) -> Layer:
+    def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
         space = self.action_space
         if isinstance(space, spaces.Box):
-            return Layer("gaussian_linear", space.shape[0], temperature, deviation, learned_deviation)
+            return Layer("gaussian_linear", space.shape[0], temperature, learned_deviation=learned_deviation)
         assert isinstance(space, spaces.Discrete)
         if kind not in ("softmax", "softmax_reference"):
             known = ", ".join(name for name in UNIT_KINDS if name.startswith("softmax"))

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.type_aliases import GymEnv
 
-from coagent_rl.agents.base import CoagentAlgorithm, Noise
+from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.reinforce import broadcast
 from coagent_rl.credit.thomas import explorers_only
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import SCORES, SIGNALS, local_scores
+from coagent_rl.noise import Noise
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule, Rates
 from coagent_rl.traces import accumulate, three_factor_update

@@ -13,6 +13,7 @@ import yaml
 
 ALGORITHMS = {
     "backprop": "Backprop",
+    "map_prop": "MAPProp",
     "reinforce": "Reinforce",
     "reinforce_thomas": "ReinforceThomas",
     "ste_backprop": "STEBackprop",
