@@ -10,8 +10,8 @@ import argparse
 
 import numpy as np
 
-from benchmarks.runs import EPISODES, RESULTS, parse_seeds, trained_model
-from benchmarks.weight_max import runs_of
+from benchmarks.runs import RESULTS, parse_seeds, trained_model
+from benchmarks.weight_max import TABLE1
 
 WAYS = {
     "stochastic": "sampled as in training",
@@ -26,7 +26,7 @@ def score(env_id: str, seed: int, way: str, n_episodes: int) -> float:
     from coagent_rl.training.evaluation import evaluate
     from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments
 
-    model = trained_model(runs_of("weight_max", env_id, [seed])[0])
+    model = trained_model(TABLE1.runs("weight_max", env_id, [seed])[0])
     if way != "stochastic":
         model.policy.deterministic_mode = way
     env = make_environments(env_id, 1, seed + EVALUATION_SEED_OFFSET, {})
@@ -43,7 +43,7 @@ def main() -> None:
 
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", default="0-4")
-    p.add_argument("--envs", nargs="+", default=list(EPISODES), choices=list(EPISODES))
+    p.add_argument("--envs", nargs="+", default=list(TABLE1.episodes), choices=list(TABLE1.episodes))
     p.add_argument("--n-episodes", type=int, default=100)
     p.add_argument("--n-jobs", type=int, default=1)
     arguments = p.parse_args()
@@ -51,7 +51,7 @@ def main() -> None:
         (env_id, seed)
         for env_id in arguments.envs
         for seed in parse_seeds(arguments.seeds)
-        if runs_of("weight_max", env_id, [seed])[0].path.exists()
+        if TABLE1.runs("weight_max", env_id, [seed])[0].path.exists()
     ]
     cells = [(env_id, seed, way) for env_id, seed in seeds for way in WAYS]
     scores = Parallel(n_jobs=arguments.n_jobs)(delayed(score)(*cell, arguments.n_episodes) for cell in cells)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 
-EPISODES = {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000, "coagent_rl/Multiplexer-v0": 800_000}
-"""Length of training in the papers' protocol."""
-
 
 @dataclass(frozen=True)
 class Run:

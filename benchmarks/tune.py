@@ -1,6 +1,6 @@
 """Random search for settings that were never published: ``python -m benchmarks.tune reinforce CartPole-v1``.
 
-Every trial draws settings from the ranges of `SPACES`, trains with two seeds that no table uses, and is judged by the
+Every trial draws settings from the ranges of `SEARCHES`, trains with two seeds that no table uses, and is judged by the
 papers' metric, the mean return over all episodes. A trial whose first run stays below half of the best mean so far (below
 twice, for negative returns) is not repeated. Trials are appended to ``benchmarks/results/tuning/<name>-<env>.jsonl``, and a
 stopped search goes on where it stopped; trial k draws the same settings whenever it is run.
@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import EPISODES, RESULTS
+from benchmarks.runs import RESULTS
 
 SEEDS = (1000, 1001)
 Draw = Callable[[np.random.Generator, int], dict[str, Any]]
@@ -26,6 +27,8 @@ DECAY_STEPS = {
     "Acrobot-v1": 100_000,
     "LunarLander-v3": 1_000_000,
     "coagent_rl/Multiplexer-v0": 800_000,
+    "MountainCar-v0": 200_000,
+    "MountainCarContinuous-v0": 500_000,
 }
 """Environment steps over which a drawn learning rate decays: about the length of training (CartPole: as in the release)."""
 
@@ -73,40 +76,67 @@ def output_rate(rng: np.random.Generator, steps: int) -> dict[str, Any]:
     }
 
 
-SPACES: dict[str, tuple[str, dict[str, Any], Draw]] = {
-    "reinforce": ("reinforce", {}, reinforce_rates),
-    "reinforce_thomas": ("reinforce_thomas", {}, thomas_rates),
-    "ste_backprop": ("ste_backprop", {}, ste_rates),
-    "backprop": ("backprop", {}, backprop_rates),
-    "frozen": ("reinforce", {"frozen_layers": "hidden"}, output_rate),
+def map_prop_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw around the released settings of MAP Propagation, in which the first layer learns fastest; the critic too."""
+    decay = float(rng.choice([1.0, 0.1]))
+    first, others = log_uniform(rng, 1e-3, 3e-2), log_uniform(rng, 1e-6, 1e-3)
+    start = [first, others, others]
+    return {
+        "actor_learning_rate": {"start": start, "end": [float(f"{rate * decay:.2g}") for rate in start], "steps": steps},
+        "critic_learning_rate": [log_uniform(rng, 3e-3, 3e-2), log_uniform(rng, 1e-6, 1e-4), log_uniform(rng, 1e-7, 1e-5)],
+        "temperature": float(rng.choice([1.0, 2.0, 4.0])),
+    }
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is trained, whose YAML file gives the settings that are not drawn, what else is fixed, and what is drawn."""
+
+    algorithm: str
+    settings: str
+    fixed: dict[str, Any]
+    draw: Draw
+
+
+FROZEN = {"frozen_layers": "hidden"}
+MAP_PROP = {"actor_lambda": 0.97, "critic_lambda": 0.97, "policy_kwargs": {"variance": [0.03, 0.1]}}
+SEARCHES: dict[str, Search] = {
+    "reinforce": Search("reinforce", "weight_max", {}, reinforce_rates),
+    "reinforce_thomas": Search("reinforce_thomas", "weight_max", {}, thomas_rates),
+    "ste_backprop": Search("ste_backprop", "weight_max", {}, ste_rates),
+    "backprop": Search("backprop", "weight_max", {}, backprop_rates),
+    "frozen": Search("reinforce", "weight_max", FROZEN, output_rate),
+    "map_prop": Search("map_prop", "weight_max", MAP_PROP, map_prop_rates),
+    "map_prop_frozen": Search("map_prop", "map_prop", FROZEN, output_rate),
 }
-"""Name of a search → (algorithm, fixed settings, what is drawn)."""
 
 
-def search(name: str, env_id: str, n_trials: int, n_episodes: int) -> None:
-    """Run the trials that are missing."""
+def search(name: str, env_id: str, n_trials: int, n_episodes: int | None) -> None:
+    """Run the trials that are missing; runs are as long as the settings say unless ``n_episodes`` is given."""
     import torch as th
 
-    from coagent_rl.training.hyperparameters import load_hyperparameters
+    from coagent_rl.training.hyperparameters import load_hyperparameters, override
     from coagent_rl.training.run import Options, train
 
     th.set_num_threads(1)
-    algorithm, fixed, draw = SPACES[name]
+    searched = SEARCHES[name]
     path = RESULTS / "tuning" / f"{name}-{env_id.replace('/', '-')}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     trials = read_trials(path)
-    official = load_hyperparameters("weight_max", env_id)
-    official.pop("n_timesteps", None)
+    settings = {**load_hyperparameters(searched.settings, env_id), **searched.fixed}
+    if n_episodes is not None:
+        settings = override(settings, {"n_episodes": n_episodes})
     for number in range(len(trials), n_trials):
-        drawn = draw(np.random.default_rng([number, *name.encode()]), DECAY_STEPS[env_id])
-        settings = {**official, **fixed, **drawn, "n_episodes": n_episodes}
+        drawn = searched.draw(np.random.default_rng([number, *name.encode()]), DECAY_STEPS[env_id])
         best = max((trial["score"] for trial in trials), default=None)
         means: list[float] = []
         for seed in SEEDS:
-            means.append(float(train(algorithm, env_id, settings, seed, Options(final_eval_episodes=0)).returns.mean()))
+            result = train(searched.algorithm, env_id, {**settings, **drawn}, seed, Options(final_eval_episodes=0))
+            means.append(float(result.returns.mean()))
             if best is not None and means[0] < (best / 2 if best > 0 else best * 2):
                 break
-        trial = {"trial": number, "score": float(np.mean(means)), "means": means, "n_episodes": n_episodes, "drawn": drawn}
+        length = settings.get("n_episodes")
+        trial = {"trial": number, "score": float(np.mean(means)), "means": means, "n_episodes": length, "drawn": drawn}
         trials.append(trial)
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(trial) + "\n")
@@ -121,12 +151,12 @@ def read_trials(path: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("name", choices=sorted(SPACES))
+    p.add_argument("name", choices=sorted(SEARCHES))
     p.add_argument("env")
     p.add_argument("--trials", type=int, default=40)
-    p.add_argument("--n-episodes", type=int, help="of each run [those of the table]")
+    p.add_argument("--n-episodes", type=int, help="of each run [what the settings say]")
     arguments = p.parse_args()
-    search(arguments.name, arguments.env, arguments.trials, arguments.n_episodes or EPISODES[arguments.env])
+    search(arguments.name, arguments.env, arguments.trials, arguments.n_episodes)
 
 
 if __name__ == "__main__":

@@ -10,31 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.runs import EPISODES, RESULTS, Run, execute_all, parse_seeds, read, trained_model
-from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override
+from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, trained_model
+from benchmarks.tables import Method, Table, parse, statistics, window
 
 if TYPE_CHECKING:
     from coagent_rl.agents import CoagentAlgorithm
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row of the tables.
-
-    Attributes:
-        label: its name in tables and figures.
-        algorithm: what is trained.
-        settings: whose YAML file gives the settings.
-        changes: what is different, for every environment.
-        tuned: what is different for one environment, released or found by a search; without it every environment in the YAML
-            file is run.
-    """
-
-    label: str
-    algorithm: str
-    settings: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    tuned: dict[str, dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,131 +114,36 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 """Mean and standard deviation of the average return over all episodes, 10 runs (Chung 2022, table 1)."""
 
 
-def is_defined(method: str, env_id: str) -> bool:
-    """Whether a method has settings for an environment."""
-    tuned = METHODS[method].tuned
-    return has_settings(METHODS[method].settings, env_id) and (tuned is None or env_id in tuned)
+TABLE1 = Table(
+    "table1",
+    {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000, MULTIPLEXER: 800_000},
+    METHODS,
+    PUBLISHED,
+)
 
 
-def runs_of(method: str, env_id: str, seeds: Sequence[int], variation: Variation | None = None) -> list[Run]:
-    """Return the runs of one cell of table 1, or of a variation of it, which has a folder of its own."""
-    row = METHODS[method]
-    changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), "n_episodes": EPISODES[env_id]}
-    settings = override(load_hyperparameters(row.settings, env_id), changes)
-    if variation is None or not variation.changes:
-        return [Run("table1", method, env_id, seed, row.algorithm, settings) for seed in seeds]
-    varied, folder = {**settings, **variation.changes}, f"{method}_{variation.setting}_{variation.value}"
-    return [Run("variations", folder, env_id, seed, row.algorithm, varied) for seed in seeds]
-
-
-def cell(method: str, env_id: str, seeds: Sequence[int]) -> dict[str, Any] | None:
-    """Statistics of one cell over the seeds that have been run; None without any."""
-    if not is_defined(method, env_id):
-        return None
-    return statistics(runs_of(method, env_id, seeds))
-
-
-def statistics(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Statistics over those runs that have been run; None without any."""
-    found = [result for run in runs if (result := read(run)) is not None]
-    if not found:
-        return None
-    averages = np.array([returns.mean() for returns, _ in found])
-    last = np.array([returns[-100:].mean() for returns, _ in found])
-    final = np.array([facts["final_evaluation"]["mean_return"] for _, facts in found])
-    return {
-        "returns": [returns for returns, _ in found],
-        "n": len(found),
-        **{
-            name: (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"))
-            for name, values in (("all", averages), ("last", last), ("final", final))
-        },
-        "speed": float(np.median([facts["steps_per_second"] for _, facts in found])),
-    }
-
-
-def standard_errors(ours: tuple[float, float], n: int, published: tuple[float, float], n_published: int = 10) -> float:
-    """Difference of two means in standard errors of the difference."""
-    return (ours[0] - published[0]) / np.sqrt(ours[1] ** 2 / n + published[1] ** 2 / n_published)
-
-
-def render(seeds: Sequence[int], environments: Sequence[str], methods: Sequence[str]) -> str:
-    """Markdown: ours, published, and the difference in standard errors."""
-    lines = [
-        "| task | method | runs | return over all episodes | published | difference (s.e.) | last 100 | after training |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for env_id in environments:
-        for method in methods:
-            found = cell(method, env_id, seeds)
-            if found is None:
-                continue
-            published = PUBLISHED.get(method, {}).get(env_id)
-            difference = f"{standard_errors(found['all'], found['n'], published):+.1f}" if published else ""
-            there = f"{published[0]:.2f} ± {published[1]:.2f}" if published else ""
-            digits = 3 if abs(found["all"][0]) < 1 else 2
-            ours = [
-                f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in (found[name] for name in ("all", "last", "final"))
-            ]
-            lines.append(
-                f"| {env_id} | {METHODS[method].label} | {found['n']} | {ours[0]} | {there} | {difference} | "
-                f"{ours[1]} | {ours[2]} |"
-            )
-    return "\n".join(lines) + "\n"
-
-
-def table1(arguments: argparse.Namespace) -> None:
-    """Run what is missing and write the table and a figure for each task."""
-    from coagent_rl.analysis.plots import learning_curve
-    from coagent_rl.training.files import write_text
-
-    seeds = parse_seeds(arguments.seeds)
-    execute_all(
-        [
-            run
-            for env_id in arguments.envs
-            for method in arguments.methods
-            if is_defined(method, env_id)
-            for run in runs_of(method, env_id, seeds)
-        ],
-        arguments.n_jobs,
-    )
-    text = render(seeds, list(EPISODES), list(METHODS))
-    folder = RESULTS / "table1"
-    write_text(folder / "table.md", text)
-    print(text)
-    for env_id in EPISODES:
-        curves = {METHODS[m].label: found["returns"] for m in METHODS if (found := cell(m, env_id, seeds)) is not None}
-        if curves:
-            path = Path(folder / f"{env_id.replace('/', '-')}.png")
-            learning_curve(path, curves, env_id, window(env_id))
-
-
-def window(env_id: str) -> int:
-    """Number of episodes that the paper's figures average over."""
-    return 10_000 if env_id == MULTIPLEXER else 100
+def varied_runs(method: str, variation: Variation, seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of one point of figure 3 or 4 on the multiplexer."""
+    if not variation.changes:
+        return TABLE1.runs(method, MULTIPLEXER, seeds)
+    settings = {**TABLE1.settings(method, MULTIPLEXER), **variation.changes}
+    folder = f"{method}_{variation.setting}_{variation.value}"
+    return [Run("variations", folder, MULTIPLEXER, seed, METHODS[method].algorithm, settings) for seed in seeds]
 
 
 def figure2(arguments: argparse.Namespace) -> None:
-    """Draw the learning curves of the four tasks side by side, from the runs of table 1."""
+    """Draw the learning curves of the four tasks side by side, from the runs of table 1 that are there."""
     from coagent_rl.analysis import learning_curves
 
-    seeds = parse_seeds(arguments.seeds)
-    execute_all(
-        [run for env in EPISODES for m in METHODS if is_defined(m, env) for run in runs_of(m, env, seeds)], arguments.n_jobs
-    )
-    panels = {
-        env: {METHODS[m].label: found["returns"] for m in METHODS if (found := cell(m, env, seeds)) is not None}
-        for env in EPISODES
-    }
-    learning_curves(RESULTS / "table1" / "figure2.png", panels, {env: window(env) for env in EPISODES})
+    panels = {env_id: TABLE1.curves(env_id, parse_seeds(arguments.seeds)) for env_id in TABLE1.episodes}
+    learning_curves(TABLE1.folder / "figure2.png", panels, {env_id: window(env_id) for env_id in panels})
 
 
 def measured(method: str, variations: Sequence[Variation], arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Run what is missing of a sweep on the multiplexer and return the statistics of each point by the setting's value."""
     seeds = parse_seeds(arguments.seeds)
-    execute_all([run for v in variations for run in runs_of(method, MULTIPLEXER, seeds, v)], arguments.n_jobs)
-    found = {v.value: statistics(runs_of(method, MULTIPLEXER, seeds, v)) for v in variations}
+    execute_all([run for v in variations for run in varied_runs(method, v, seeds)], arguments.n_jobs)
+    found = {v.value: statistics(varied_runs(method, v, seeds)) for v in variations}
     return {value: cell for value, cell in found.items() if cell is not None}
 
 
@@ -338,10 +223,10 @@ def correlations(arguments: argparse.Namespace) -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     for method in METHODS:
-        if not is_defined(method, env_id) or method == "backprop":  # whose units do not draw
+        if method == "backprop":  # whose units do not draw
             continue
         found = []
-        for run in runs_of(method, env_id, seeds):
+        for run in TABLE1.runs(method, env_id, seeds):
             if run.path.exists():
                 model = trained_model(run)
                 network, seen = model.policy.actor, observations_of(model, env_id, run.seed)
@@ -366,10 +251,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__)
     commands = p.add_subparsers(required=True)
-    c = commands.add_parser("table1", help="average return over all episodes, every method and task")
-    c.add_argument("--envs", nargs="+", default=list(EPISODES), choices=list(EPISODES))
-    c.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    c.set_defaults(run=table1)
+    TABLE1.add_command(commands, "table1", "average return over all episodes, every method and task")
     for name, command in (
         ("figure2", figure2),
         ("figure3", figure3),
@@ -378,11 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         commands.add_parser(name, help=command.__doc__).set_defaults(run=command)
     c = commands.add_parser("correlations", help="between the units of a layer, of the trained networks of table1")
     c.set_defaults(run=correlations)
-    for command in commands.choices.values():
-        command.add_argument("--seeds", default="0-9", help="such as 0-9 or 0,3,5")
-        command.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
-    arguments = p.parse_args(argv)
-    arguments.run(arguments)
+    parse(p, commands, argv)
 
 
 if __name__ == "__main__":

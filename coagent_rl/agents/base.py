@@ -404,8 +404,9 @@ class CoagentAlgorithm(BaseAlgorithm):
                         f"Nothing was learned from it; the parameters are those of the last finite step."
                     )
         raise ValueError(
-            f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged (or the "
-            f"relaxation of its units, with critic='map_prop'). Lower the learning rates (critic_learning_rate first) or normalise observations and rewards."
+            f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged, or "
+            f"the relaxation of a MAP Propagation critic. Lower the learning rates (critic_learning_rate first) or "
+            f"normalise observations and rewards."
         )
 
     def dump_logs(self) -> None:

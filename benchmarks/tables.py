@@ -1,0 +1,156 @@
+"""Tables over many runs: means, standard deviations, and the difference to what was published."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
+from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the tables.
+
+    Attributes:
+        label: its name in tables and figures.
+        algorithm: what is trained.
+        settings: whose YAML file gives the settings.
+        changes: what is different, for every environment.
+        tuned: what is different for one environment, released or found by a search; without it every environment in the YAML
+            file is run.
+    """
+
+    label: str
+    algorithm: str
+    settings: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, dict[str, Any]] | None = None
+
+
+def statistics(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Statistics over those runs that have been run; None without any."""
+    found = [result for run in runs if (result := read(run)) is not None]
+    if not found:
+        return None
+    averages = np.array([returns.mean() for returns, _ in found])
+    last = np.array([returns[-100:].mean() for returns, _ in found])
+    final = np.array([facts["final_evaluation"]["mean_return"] for _, facts in found])
+    return {
+        "returns": [returns for returns, _ in found],
+        "n": len(found),
+        **{
+            name: (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"))
+            for name, values in (("all", averages), ("last", last), ("final", final))
+        },
+        "speed": float(np.median([facts["steps_per_second"] for _, facts in found])),
+    }
+
+
+def standard_errors(ours: tuple[float, float], n: int, published: tuple[float, float], n_published: int = 10) -> float:
+    """Difference of two means in standard errors of the difference."""
+    return (ours[0] - published[0]) / np.sqrt(ours[1] ** 2 / n + published[1] ** 2 / n_published)
+
+
+def window(env_id: str) -> int:
+    """Number of episodes that the papers' figures average over."""
+    return 10_000 if "Multiplexer" in env_id else 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods × tasks, with what was published, and the runs behind every cell.
+
+    Attributes:
+        name: folder of its results.
+        episodes: environment id → length of training, in the order of the table.
+        methods: name of a method → how it is trained.
+        published: method → environment id → mean and standard deviation over ten runs.
+    """
+
+    name: str
+    episodes: Mapping[str, int]
+    methods: Mapping[str, Method]
+    published: Mapping[str, Mapping[str, tuple[float, float]]]
+
+    @property
+    def folder(self) -> Path:
+        """Where table, figures and runs lie."""
+        return RESULTS / self.name
+
+    def is_defined(self, method: str, env_id: str) -> bool:
+        """Whether a method has settings for an environment."""
+        row = self.methods[method]
+        return env_id in row.tuned if row.tuned is not None else has_settings(row.settings, env_id)
+
+    def settings(self, method: str, env_id: str) -> dict[str, Any]:
+        """What a cell is trained with."""
+        row = self.methods[method]
+        changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), "n_episodes": self.episodes[env_id]}
+        return override(load_hyperparameters(row.settings, env_id), changes)
+
+    def runs(self, method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
+        """Return the runs of a cell; none where the method is not defined."""
+        if not self.is_defined(method, env_id):
+            return []
+        settings = self.settings(method, env_id)
+        return [Run(self.name, method, env_id, seed, self.methods[method].algorithm, settings) for seed in seeds]
+
+    def curves(self, env_id: str, seeds: Sequence[int]) -> dict[str, list[np.ndarray]]:
+        """Label of a method → returns of its runs that are there, for the methods that have some."""
+        found = {row.label: statistics(self.runs(name, env_id, seeds)) for name, row in self.methods.items()}
+        return {label: cell["returns"] for label, cell in found.items() if cell is not None}
+
+    def markdown(self, seeds: Sequence[int]) -> str:
+        """Ours, published, and the difference in standard errors; cells without any run are left out."""
+        numbers = ["return over all episodes", "published", "difference (s.e.)", "last 100", "after training"]
+        heads = ["task", "method", "runs", *numbers]
+        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for env_id, (name, row) in product(self.episodes, self.methods.items()):
+            found = statistics(self.runs(name, env_id, seeds))
+            if found is None:
+                continue
+            published = self.published.get(name, {}).get(env_id)
+            difference = f"{standard_errors(found['all'], found['n'], published):+.1f}" if published else ""
+            there = f"{published[0]:.2f} ± {published[1]:.2f}" if published else ""
+            digits = 3 if abs(found["all"][0]) < 1 else 2
+            ours = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in (found[key] for key in ("all", "last", "final"))]
+            cells = [env_id, row.label, str(found["n"]), ours[0], there, difference, ours[1], ours[2]]
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
+
+    def make(self, envs: Sequence[str], methods: Sequence[str], seeds: Sequence[int], n_jobs: int) -> None:
+        """Run what is missing, write the table and a figure for each task, and print the table."""
+        from coagent_rl.analysis import learning_curve
+        from coagent_rl.training.files import write_text
+
+        execute_all([run for env_id, name in product(envs, methods) for run in self.runs(name, env_id, seeds)], n_jobs)
+        text = self.markdown(seeds)
+        write_text(self.folder / "table.md", text)
+        print(text)
+        for env_id in self.episodes:
+            if curves := self.curves(env_id, seeds):
+                learning_curve(self.folder / f"{env_id.replace('/', '-')}.png", curves, env_id, window(env_id))
+
+    def add_command(self, commands: Any, name: str, text: str) -> None:
+        """Add the command that makes the table to a command line's subparsers."""
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--envs", nargs="+", default=list(self.episodes), choices=list(self.episodes))
+        command.add_argument("--methods", nargs="+", default=list(self.methods), choices=list(self.methods))
+        command.set_defaults(run=lambda a: self.make(a.envs, a.methods, parse_seeds(a.seeds), a.n_jobs))
+
+
+def parse(parser: argparse.ArgumentParser, commands: Any, argv: Sequence[str] | None) -> None:
+    """Give every command seeds and a number of processes, read the command line and run what it says."""
+    for command in commands.choices.values():
+        command.add_argument("--seeds", default="0-9", help="such as 0-9 or 0,3,5")
+        command.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
+    arguments = parser.parse_args(argv)
+    arguments.run(arguments)
