@@ -1,0 +1,222 @@
+"""MAP Propagation from the inside: how the energy falls while units relax, and where their updates point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from coagent_rl.analysis.plots import save_figure
+from coagent_rl.credit.backprop import backpropagate
+from coagent_rl.credit.map_prop import relax
+from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks import Layer, Network
+from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, layer_means, local_scores
+from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
+from coagent_rl.networks.units import DETERMINISTIC, GAUSSIAN, MEAN, SAMPLE
+
+
+@kernel
+def log_likelihood(layout: Array, constants: Array, parameters: Array, activity: Array, row: int) -> float:
+    """Return log Pr(H, A | S) of a row's VALUES, and write the MEANS that go with them.
+
+    Args:
+        layout, constants, parameters: see `coagent_rl.networks.Network`; units are Gaussian, deterministic (which take no
+            part) or, in the output layer, softmax.
+        activity: shape (4, n_rows, width).
+    """
+    values, means = activity[VALUES, row], activity[MEANS, row]
+    total = 0.0
+    for index in range(layout.shape[0]):
+        distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
+        layer_means(
+            distribution,
+            activation,
+            n_values,
+            constants[index, TEMPERATURE],
+            constants[index, DEVIATION],
+            parameters[w:b].reshape(n_in, n_pre),
+            parameters[b:end],
+            values[inputs : inputs + n_in],
+            means[slot:],
+        )
+        for k in range(slot, slot + n_values):
+            if distribution == GAUSSIAN:
+                deviation = means[k + n_values]
+                total -= 0.5 * ((values[k] - means[k]) / deviation) ** 2 + math.log(deviation) + 0.5 * math.log(2 * math.pi)
+            elif distribution != DETERMINISTIC and values[k] > 0.0:
+                total += math.log(means[k])
+    return total
+
+
+def _in_double_precision(network: Network) -> Network:
+    copy = Network(network.n_inputs, network.layers, dtype=np.float64)
+    copy.parameters[:] = network.parameters
+    return copy
+
+
+def _step_sizes(network: Network, rate: float) -> np.ndarray:
+    if not all(layer.is_gaussian for layer in network.layers[:-1]):
+        raise ValueError("Relaxation is defined for Gaussian hidden units.")
+    return np.array([rate * layer.deviation**2 for layer in network.layers])
+
+
+def _sampled(network: Network, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    activity = network.activity(len(observations))
+    noise = network.draw_noise(rng, 1, len(observations))
+    observations = np.ascontiguousarray(observations, dtype=np.float64)
+    if not forward(network.layout, network.constants, network.parameters, activity, observations, noise, 0, SAMPLE):
+        raise ValueError("The observations contain NaN or infinity.")
+    return activity
+
+
+def relaxation_energies(
+    network: Network, observations: np.ndarray, rng: np.random.Generator, n_steps: int = 20, rate: float = 0.5
+) -> np.ndarray:
+    """Energy -log Pr(H, A | S) before and after each step of the relaxation.
+
+    Args:
+        network: of Gaussian hidden units.
+        observations: S, shape (n, n_inputs); H and A are sampled once for each.
+        rng: source of the units' noise.
+        n_steps, rate: of the relaxation, see `coagent_rl.MAPProp`.
+
+    Returns:
+        Shape (n_steps + 1, n).
+
+    Raises:
+        ValueError: for hidden units of another kind or observations that are not finite.
+    """
+    network = _in_double_precision(network)
+    structure, sizes = (network.layout, network.constants, network.parameters), _step_sizes(network, rate)
+    activity = _sampled(network, observations, rng)
+    energies = np.empty((n_steps + 1, len(observations)))
+    for row in range(len(observations)):
+        for step in range(n_steps + 1):
+            if step > 0:
+                relax(*structure, activity, row, 1, sizes)
+            energies[step, row] = -log_likelihood(*structure, activity, row)
+    return energies
+
+
+@dataclass(frozen=True)
+class UpdateAngles:
+    """Angles in degrees between a rule's update and backprop's, one for each layer from the input side.
+
+    Attributes:
+        single: of the update from one sample of the noise, averaged over samples, shape (depth,).
+        averaged: of the update averaged over the noise, shape (depth,).
+    """
+
+    single: np.ndarray
+    averaged: np.ndarray
+
+
+def update_angles(
+    network: Network,
+    observation: np.ndarray,
+    action: np.ndarray,
+    rng: np.random.Generator,
+    n_samples: int = 1000,
+    n_steps: int = 20,
+    rate: float = 0.5,
+) -> UpdateAngles:
+    """Angle between MAP Propagation's update and backprop's for the same transition.
+
+    The hidden units' noise is averaged over as it is distributed given the action: samples of the hidden units are weighted
+    by the probability of the action. Backprop's update is that of the same weights with hidden units that pass their means on.
+
+    Args:
+        network: of Gaussian hidden units.
+        observation: S, shape (n_inputs,).
+        action: A, values of the output layer, shape (n_values,): one-hot for softmax units.
+        rng: source of the units' noise.
+        n_samples: number of samples of the noise.
+        n_steps: N; 0 for global REINFORCE.
+        rate: see `coagent_rl.MAPProp`.
+
+    Raises:
+        ValueError: for hidden units of another kind or an observation that is not finite.
+    """
+    network = _in_double_precision(network)
+    structure, sizes = (network.layout, network.constants, network.parameters), _step_sizes(network, rate)
+    activity = _sampled(network, np.tile(observation, (n_samples, 1)), rng)
+    hidden_only = Network(network.n_inputs, network.layers[:-1], dtype=np.float64) if network.depth > 1 else None
+    activity[VALUES][:, network.slot(-1)] = action
+    weights = np.empty(n_samples)
+    for row in range(n_samples):
+        weights[row] = log_likelihood(*structure, activity, row)
+        if hidden_only is not None:  # what is left is log Pr(A | H, S)
+            weights[row] -= log_likelihood(hidden_only.layout, hidden_only.constants, network.parameters, activity, row)
+        relax(*structure, activity, row, n_steps, sizes)
+    weights = np.exp(weights - weights.max())
+    weights /= weights.sum()
+    target = _gradients(*_backpropagated(network, observation, action))
+    updates = _gradients(network, activity)
+    single, averaged = np.empty(network.depth), np.empty(network.depth)
+    for index, (layer, goal) in enumerate(zip(updates, target, strict=True)):
+        single[index] = weights @ np.array([_angle(update, goal[0]) for update in layer])
+        averaged[index] = _angle(weights @ layer, goal[0])
+    return UpdateAngles(single, averaged)
+
+
+def _backpropagated(network: Network, observation: np.ndarray, action: np.ndarray) -> tuple[Network, np.ndarray]:
+    hidden = [
+        Layer(layer.kind.removeprefix("gaussian_"), layer.n_values, layer.temperature) for layer in network.layers[:-1]
+    ]
+    twin = Network(network.n_inputs, [*hidden, network.layers[-1]], dtype=np.float64)
+    twin.parameters[:] = network.parameters
+    activity = twin.activity(1)
+    inputs = np.asarray(observation, dtype=np.float64)[None]
+    forward(twin.layout, twin.constants, twin.parameters, activity, inputs, np.zeros((1, 1, twin.width)), 0, MEAN)
+    activity[VALUES][:, twin.slot(-1)] = action
+    local_scores(twin.layout, twin.constants, activity)
+    backpropagate(twin.layout, twin.constants, twin.parameters, activity, 0, False)
+    return twin, activity
+
+
+def _gradients(network: Network, activity: np.ndarray) -> list[np.ndarray]:
+    """Input ⊗ score of each layer, one row a sample: shape (n_samples, n_in · n_pre)."""
+    result = []
+    for _, _, n_in, n_pre, _, _, _, _, _, inputs, slot in network.layout:
+        x, s = activity[VALUES][:, inputs : inputs + n_in], activity[SCORES][:, slot : slot + n_pre]
+        result.append((x[:, :, None] * s[:, None, :]).reshape(len(x), -1))
+    return result
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> float:
+    cosine = a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-300)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, UpdateAngles], title: str) -> None:
+    """Draw the fall of the energy, median and quartiles over the batch, beside the angles to backprop's update.
+
+    Args:
+        energies: what `relaxation_energies` gives.
+        angles: name of a rule → its angles.
+    """
+    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    low, middle, high = np.percentile(energies - energies[0], [25, 50, 75], axis=1)
+    steps = np.arange(len(energies))
+    (line,) = left.plot(steps, middle)
+    left.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    left.set_xlabel("relaxation step")
+    left.set_ylabel("energy, difference to the sampled values")
+    left.grid(alpha=0.3)
+    width = 0.8 / (2 * len(angles))
+    for number, (name, found) in enumerate(angles.items()):
+        for part, (values, how) in enumerate(((found.single, "one sample"), (found.averaged, "averaged over the noise"))):
+            places = np.arange(len(values)) + (2 * number + part - len(angles) + 0.5) * width
+            right.bar(places, values, width, label=f"{name}, {how}", alpha=1.0 if part else 0.5, color=f"C{number}")
+    right.axhline(90, color="black", linewidth=0.8, linestyle=":")
+    layers = len(next(iter(angles.values())).single)
+    right.set_xticks(range(layers), [f"layer {index + 1}" for index in range(layers)])
+    right.set_ylabel("angle to backprop's update (degrees)")
+    right.legend(fontsize=8)
+    figure.suptitle(title)
+    save_figure(figure, path)
