@@ -127,7 +127,8 @@ def update_angles(
     """Angle between MAP Propagation's update and backprop's for the same transition.
 
     The hidden units' noise is averaged over as it is distributed given the action: samples of the hidden units are weighted
-    by the probability of the action. Backprop's update is that of the same weights with hidden units that pass their means on.
+    by the probability of the action. Backprop's update is that of the same weights with hidden units that pass their means
+    on.
 
     Args:
         network: of Gaussian hidden units.
