@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+import numpy as np
+
+from benchmarks.runs import initial_model, observations_of, parse_seeds, trained_model
 from benchmarks.tables import Method, Table, parse
 
 MOUNTAIN_CAR = "MountainCarContinuous-v0"
 PLAIN_MAP = {"env_wrapper": None}
+N_OBSERVATIONS = 50
+"""Over how many observations of the sampled policy angles are averaged."""
 
 METHODS: dict[str, Method] = {
     "map_prop": Method("MAP Propagation", "map_prop", "map_prop"),
@@ -41,11 +46,41 @@ TABLE = Table(
 )
 
 
+def relaxation(arguments: argparse.Namespace) -> None:
+    """Fall of the energy and angles to backprop's update, before and after training on CartPole, for the first seed."""
+    from coagent_rl.analysis import UpdateAngles, relaxation_energies, relaxation_figure, update_angles
+    from coagent_rl.training.files import write_text
+
+    run = TABLE.runs("map_prop", "CartPole-v1", parse_seeds(arguments.seeds)[:1])[0]
+    model, rng = trained_model(run), np.random.default_rng(run.seed)
+    trained, untrained = model.policy.actor, initial_model(run).policy.actor
+    observations = observations_of(model, run.env_id, run.seed)[:: 5000 // N_OBSERVATIONS]
+    lines = ["| network | relaxation steps | samples | first layer | second layer | output |", "|---" * 6 + "|"]
+    for name, network in (("untrained", untrained), ("trained", trained)):
+        energies, found = relaxation_energies(network, observations, rng), {}
+        for n_steps in (0, 1, 5, 20):
+            angles = []
+            for observation in observations:
+                action = network.sample(observation[None], rng)[0]
+                angles.append(update_angles(network, observation, action, rng, n_steps=n_steps))
+            parts = ("single", "averaged")
+            single, averaged = (np.mean([getattr(angle, part) for angle in angles], axis=0) for part in parts)
+            for samples, values in (("one", single), ("averaged", averaged)):
+                degrees = " | ".join(f"{value:.1f}" for value in values)
+                lines.append(f"| {name} | {n_steps} | {samples} | {degrees} |")
+            if n_steps in (0, 20):
+                found[f"N = {n_steps}"] = UpdateAngles(single, averaged)
+        relaxation_figure(TABLE.folder / f"relaxation_{name}.png", energies, found, f"CartPole-v1, {name} network")
+    write_text(TABLE.folder / "relaxation.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__)
     commands = p.add_subparsers(required=True)
     TABLE.add_command(commands, "table", "average return over all episodes, MAP Propagation and its controls")
+    commands.add_parser("relaxation", help=relaxation.__doc__).set_defaults(run=relaxation)
     parse(p, commands, argv)
 
 

@@ -88,21 +88,39 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
         return file["returns"].astype(float), json.loads(str(file["facts"]))
 
 
+def initial_model(run: Run) -> CoagentAlgorithm:
+    """Return the model of a run as it was before training."""
+    from coagent_rl.training.hyperparameters import RUN_KEYS
+    from coagent_rl.training.run import algorithm_class, make_environments
+
+    settings = {key: value for key, value in run.settings.items() if key not in RUN_KEYS}
+    env = make_environments(run.env_id, 1, run.seed, {}, run.settings.get("env_wrapper"))
+    return algorithm_class(run.algorithm)("MlpPolicy", env, seed=run.seed, **settings)
+
+
 def trained_model(run: Run) -> CoagentAlgorithm:
     """Return the model of a run as it was after training, for prediction.
 
     Raises:
         FileNotFoundError: if the run has no file.
     """
-    from coagent_rl.training.hyperparameters import RUN_KEYS
-    from coagent_rl.training.run import algorithm_class, make_environments
-
-    settings = {key: value for key, value in run.settings.items() if key not in RUN_KEYS}
-    env = make_environments(run.env_id, 1, run.seed, {}, run.settings.get("env_wrapper"))
-    model = algorithm_class(run.algorithm)("MlpPolicy", env, seed=run.seed, **settings)
+    model = initial_model(run)
     with np.load(run.path) as file:
         model.policy.actor.parameters[:] = file["parameters"]
     return model
+
+
+def observations_of(model: CoagentAlgorithm, env_id: str, seed: int, n_steps: int = 5000) -> np.ndarray:
+    """What a trained agent meets: observations of ``n_steps`` steps of its sampled policy, shape (n_steps, n_inputs)."""
+    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments
+
+    env = make_environments(env_id, 1, seed + EVALUATION_SEED_OFFSET, {})
+    observation, seen = env.reset(), []
+    for _ in range(n_steps):
+        seen.append(observation[0])
+        observation, _, _, _ = env.step(model.predict(observation)[0])
+    env.close()
+    return np.array(seen)
 
 
 def parse_seeds(text: str) -> list[int]:

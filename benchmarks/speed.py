@@ -91,6 +91,7 @@ def measure(n_rounds: int, n_steps: int) -> dict[str, np.ndarray]:
         "A2C": (lambda n: a2c.learn(n), n_steps // 10),
         "weight_max": (agent("weight_max"), n_steps),
         "reinforce": (agent("reinforce"), n_steps),
+        "map_prop": (agent("map_prop"), n_steps // 2),
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(n_rounds):
@@ -103,7 +104,7 @@ def main() -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--steps", type=int, default=20_000, help="per contender and round (A2C: a tenth)")
+    p.add_argument("--steps", type=int, default=20_000, help="per contender and round (A2C: a tenth, map_prop: half)")
     arguments = p.parse_args()
     times = measure(arguments.rounds, arguments.steps)
     print(f"\n{ENV}, one environment, hidden layers {HIDDEN}, medians of {arguments.rounds} paired rounds\n")
@@ -111,7 +112,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
 
     def inside(name: str, values: np.ndarray) -> str:
-        own = {"weight_max": "bare loop, SerialVecEnv", "reinforce": "bare loop, SerialVecEnv", "A2C": "bare loop"}
+        own = {"A2C": "bare loop", **dict.fromkeys(("weight_max", "reinforce", "map_prop"), "bare loop, SerialVecEnv")}
         return f"{np.median(values - times[own[name]]):.1f}" if name in own else ""
 
     for name, values in times.items():

@@ -6,15 +6,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, trained_model
+from benchmarks.runs import RESULTS, Run, execute_all, observations_of, parse_seeds, trained_model
 from benchmarks.tables import Method, Table, parse, statistics, window
-
-if TYPE_CHECKING:
-    from coagent_rl.agents import CoagentAlgorithm
 
 
 @dataclass(frozen=True)
@@ -191,19 +188,6 @@ def figure4(arguments: argparse.Namespace) -> None:
 
 PUBLISHED_CORRELATIONS = {"weight_max": (0.690, 0.640), "ste_backprop": (0.888, 0.830)}
 """Mean absolute correlation of the first and the second layer on CartPole (Chung 2022, "Experiments")."""
-
-
-def observations_of(model: CoagentAlgorithm, env_id: str, seed: int, n_steps: int = 5000) -> np.ndarray:
-    """What a trained agent meets: observations of ``n_steps`` steps of its sampled policy, shape (n_steps, n_inputs)."""
-    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments
-
-    env = make_environments(env_id, 1, seed + EVALUATION_SEED_OFFSET, {})
-    observation, seen = env.reset(), []
-    for _ in range(n_steps):
-        seen.append(observation[0])
-        observation, _, _, _ = env.step(model.predict(observation)[0])
-    env.close()
-    return np.array(seen)
 
 
 def correlations(arguments: argparse.Namespace) -> None:
