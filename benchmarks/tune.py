@@ -99,14 +99,13 @@ class Search:
 
 
 FROZEN = {"frozen_layers": "hidden"}
-MAP_PROP = {"actor_lambda": 0.97, "critic_lambda": 0.97, "policy_kwargs": {"variance": [0.03, 0.1]}}
 SEARCHES: dict[str, Search] = {
     "reinforce": Search("reinforce", "weight_max", {}, reinforce_rates),
     "reinforce_thomas": Search("reinforce_thomas", "weight_max", {}, thomas_rates),
     "ste_backprop": Search("ste_backprop", "weight_max", {}, ste_rates),
     "backprop": Search("backprop", "weight_max", {}, backprop_rates),
     "frozen": Search("reinforce", "weight_max", FROZEN, output_rate),
-    "map_prop": Search("map_prop", "weight_max", MAP_PROP, map_prop_rates),
+    "map_prop": Search("map_prop", "map_prop", {}, map_prop_rates),
     "map_prop_frozen": Search("map_prop", "map_prop", FROZEN, output_rate),
 }
 

@@ -200,7 +200,7 @@ def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, Update
         energies: what `relaxation_energies` gives.
         angles: name of a rule → its angles.
     """
-    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+    figure = Figure(figsize=(10.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     low, middle, high = np.percentile(energies - energies[0], [25, 50, 75], axis=1)
     steps = np.arange(len(energies))
@@ -218,6 +218,6 @@ def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, Update
     layers = len(next(iter(angles.values())).single)
     right.set_xticks(range(layers), [f"layer {index + 1}" for index in range(layers)])
     right.set_ylabel("angle to backprop's update (degrees)")
-    right.legend(fontsize=8)
+    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title)
     save_figure(figure, path)
