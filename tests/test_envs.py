@@ -144,3 +144,66 @@ def test_training_is_the_same_in_both_forms_of_the_environment() -> None:
         model = WeightMax("MlpPolicy", env, critic=None, seed=4, policy_kwargs={"net_arch": [4]}).learn(300)
         parameters.append(model.policy.actor.parameters)
     np.testing.assert_array_equal(*parameters)
+
+
+CORRIDOR = "coagent_rl/Corridor-v0"
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"length": 3}, {"continuous": True}])
+def test_both_checkers_accept_the_corridor(kwargs) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(CORRIDOR, **kwargs).unwrapped, skip_render_check=False)
+        check_env_sb3(gym.make(CORRIDOR, **kwargs).unwrapped)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_rewards_of_the_corridor(continuous) -> None:
+    env = gym.make(CORRIDOR, length=5, continuous=continuous, render_mode="ansi")
+    left, right = (np.array([-1.0]), np.array([1.0])) if continuous else (0, 1)
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(observation, [0.0])
+    seen = [env.step(action) for action in (left, right, right, left, right, right, right)]
+    np.testing.assert_allclose([s[0][0] for s in seen], np.array([0, 1, 2, 1, 2, 3, 4]) / 5)
+    assert [s[1] for s in seen] == [-1, 0, 0, -1, 0, 0, 0]
+    assert env.render() == "····AG"
+    observation, reward, terminated, truncated, _ = env.step(right)
+    assert (observation[0], reward, terminated, truncated) == (1.0, 100.0, True, False)
+    assert env.render() == "·····A"
+
+
+def test_corridor_ends_after_a_thousand_steps_at_the_wall() -> None:
+    env = gym.make(CORRIDOR)
+    env.reset(seed=0)
+    total, truncated, n = 0.0, False, 0
+    while not truncated:
+        _, reward, terminated, truncated, _ = env.step(0)
+        assert not terminated
+        total, n = total + reward, n + 1
+    assert (total, n) == (-1000.0, 1000)
+
+
+def test_corridor_moves_by_parts_of_a_step() -> None:
+    env = gym.make(CORRIDOR, continuous=True, length=1)
+    env.reset()
+    assert env.step(np.array([0.4]))[0][0] == pytest.approx(0.4)
+    assert env.step(np.array([-0.1]))[:2] == (pytest.approx(np.array([0.3])), -1.0)
+    assert env.step(np.array([0.8]))[1:3] == (100.0, True)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "action", "message"),
+    [
+        ({"length": 0}, None, "length must be a whole number from 1, not 0"),
+        ({}, 2, "action must be 0 or 1, not 2"),
+        ({"continuous": True}, np.array([1.5]), "one number from -1 to 1"),
+        ({"continuous": True}, np.array([0.1, 0.2]), "one number from -1 to 1"),
+    ],
+)
+def test_wrong_use_of_the_corridor(kwargs, action, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        env = gym.make(CORRIDOR, **kwargs).unwrapped
+        env.reset()
+        env.step(action)
+    with pytest.raises(gym.error.ResetNeeded):
+        gym.make(CORRIDOR).unwrapped.step(0)

@@ -7,3 +7,8 @@ register(
     entry_point="coagent_rl.envs.multiplexer:MultiplexerEnv",
     vector_entry_point="coagent_rl.envs.multiplexer:MultiplexerVectorEnv",
 )
+register(
+    id="coagent_rl/Corridor-v0",
+    entry_point="coagent_rl.envs.corridor:CorridorEnv",
+    max_episode_steps=1000,
+)
