@@ -192,18 +192,22 @@ def test_corridor_moves_by_parts_of_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "action", "message"),
+    ("continuous", "action", "message"),
     [
-        ({"length": 0}, None, "length must be a whole number from 1, not 0"),
-        ({}, 2, "action must be 0 or 1, not 2"),
-        ({"continuous": True}, np.array([1.5]), "one number from -1 to 1"),
-        ({"continuous": True}, np.array([0.1, 0.2]), "one number from -1 to 1"),
+        (False, 2, "action must be 0 or 1, not 2"),
+        (True, np.array([1.5]), "one number from -1 to 1"),
+        (True, np.array([0.1, 0.2]), "one number from -1 to 1"),
     ],
 )
-def test_wrong_use_of_the_corridor(kwargs, action, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        env = gym.make(CORRIDOR, **kwargs).unwrapped
-        env.reset()
-        env.step(action)
+def test_wrong_actions_in_the_corridor(continuous, action, message) -> None:
+    env = gym.make(CORRIDOR, continuous=continuous).unwrapped
     with pytest.raises(gym.error.ResetNeeded):
-        gym.make(CORRIDOR).unwrapped.step(0)
+        env.step(action)
+    env.reset()
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+
+
+def test_a_corridor_has_a_length() -> None:
+    with pytest.raises(ValueError, match="length must be a whole number from 1, not 0"):
+        gym.make(CORRIDOR, length=0)
