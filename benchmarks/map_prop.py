@@ -25,7 +25,16 @@ METHODS: dict[str, Method] = {
         {"relaxation_steps": 0, "critic_kwargs": {"relaxation_steps": 20}},
         {"CartPole-v1": {}, "Acrobot-v1": {}, MOUNTAIN_CAR: {}},
     ),
-    "frozen": Method("hidden units frozen, output layer tuned", "map_prop", "map_prop", {"frozen_layers": "hidden"}, {}),
+    "frozen": Method(
+        "hidden units frozen, output layer tuned",
+        "map_prop",
+        "map_prop",
+        {"frozen_layers": "hidden"},
+        {
+            "CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 5.6e-3], "actor_lambda": 0.9},
+            "Acrobot-v1": {"actor_learning_rate": [0.0, 0.0, 5.6e-3], "actor_lambda": 0.9},
+        },
+    ),
 }
 
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {

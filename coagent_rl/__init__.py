@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 import coagent_rl.envs  # noqa: F401  registers them
 
 if TYPE_CHECKING:
-    from coagent_rl.agents import Backprop, MAPProp, Reinforce, ReinforceThomas, STEBackprop, WeightMax
+    from coagent_rl.agents import Backprop, DecentralizedDDPG, MAPProp, Reinforce, ReinforceThomas, STEBackprop, WeightMax
     from coagent_rl.schedules import LinearSchedule
 
 __version__ = "0.1.0"
-__all__ = ["Backprop", "LinearSchedule", "MAPProp", "Reinforce", "ReinforceThomas", "STEBackprop", "WeightMax"]
+__all__ = [
+    "Backprop",
+    "DecentralizedDDPG",
+    "LinearSchedule",
+    "MAPProp",
+    "Reinforce",
+    "ReinforceThomas",
+    "STEBackprop",
+    "WeightMax",
+]
 
 _HOMES = {"LinearSchedule": "coagent_rl.schedules"}
 

@@ -6,33 +6,70 @@ import copy
 
 import numpy as np
 
+from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks import Network
 
 NOISE_BLOCK = 4096  # numbers per unit drawn at once: a Generator costs more to pass to a kernel than a whole step
 
 
+@kernel
+def correlate(block: Array, last: Array, rate: float) -> None:
+    """Ornstein-Uhlenbeck noise of unit variance, x_t = (1 - θ) x_{t-1} + √(1 - (1 - θ)²) n_t, from white noise n.
+
+    Args:
+        block: n, shape (n_steps, n_rows, width), overwritten with x.
+        last: x before the block, shape (n_rows, width), overwritten with the block's last.
+        rate: θ in (0, 1]; 1 leaves white noise as it is.
+
+    Source: Uhlenbeck & Ornstein (1930), exactly discretised; Lillicrap et al. (2016) for exploration.
+    """
+    real = block.dtype.type
+    keep = real(1.0 - rate)
+    fresh = real(np.sqrt(1.0 - (1.0 - rate) ** 2))
+    for t in range(block.shape[0]):
+        for row in range(block.shape[1]):
+            for k in range(block.shape[2]):
+                last[row, k] = keep * last[row, k] + fresh * block[t, row, k]
+                block[t, row, k] = last[row, k]
+
+
 class Noise:
     """The units' noise for training, drawn in blocks from one generator.
 
-    It pickles as the generator's state before the block and the position in it; the block is drawn again where it is needed.
+    It pickles as the state before the block and the position in it; the block is drawn again where it is needed.
 
     Attributes:
         block: shape (n_steps, n_rows, width), see `Network.draw_noise`.
         cursor: the first step of the block that is still unused.
+        last: correlated noise of the step before the next block, shape (n_rows, width).
     """
 
-    def __init__(self, rng: np.random.Generator, cursor: int = 0) -> None:
+    def __init__(self, rng: np.random.Generator, cursor: int = 0, last: np.ndarray | None = None) -> None:
         self.rng = rng
-        self.before_block = copy.deepcopy(rng)
+        self.last = last
+        self._before_block = copy.deepcopy((rng, last))
         self.block = np.zeros((0, 0, 0), np.float32)
         self.exploring = np.zeros((0, 0, 0), bool)  # only `ReinforceThomas` switches units off
         self.cursor = cursor
 
-    def __reduce__(self) -> tuple[type[Noise], tuple[np.random.Generator, int]]:
-        return Noise, (self.before_block, self.cursor)
+    def __reduce__(self) -> tuple[type[Noise], tuple[np.random.Generator, int, np.ndarray | None]]:
+        rng, last = self._before_block
+        return Noise, (rng, self.cursor, last)
 
-    def draw_block(self, network: Network, n_rows: int, exploration_probability: float = 1.0) -> None:
-        """Draw the next block; the cursor stays where it is."""
-        self.before_block = copy.deepcopy(self.rng)
-        n_steps = max(2, NOISE_BLOCK // n_rows)
-        self.block = network.draw_noise(self.rng, n_steps, n_rows, exploration_probability)
+    def draw_block(
+        self, network: Network, n_rows: int, exploration_probability: float = 1.0, correlation_rate: float = 1.0
+    ) -> None:
+        """Draw the next block; the cursor stays where it is.
+
+        Args:
+            network, n_rows: whose units, and how many environments.
+            exploration_probability: of each hidden unit at each step; the others take their most likely value.
+            correlation_rate: θ of `correlate`, in a network of Gaussian units; 1 for white noise.
+        """
+        self._before_block = copy.deepcopy((self.rng, self.last))
+        self.block = network.draw_noise(self.rng, max(2, NOISE_BLOCK // n_rows), n_rows)
+        if correlation_rate < 1.0:
+            if self.last is None or self.last.shape != self.block.shape[1:]:
+                self.last = network.draw_noise(self.rng, 1, n_rows)[0]
+            correlate(self.block, self.last, correlation_rate)
+        network.silence(self.block, self.rng, exploration_probability)

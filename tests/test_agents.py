@@ -23,7 +23,16 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure as configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import Backprop, LinearSchedule, MAPProp, Reinforce, ReinforceThomas, STEBackprop, WeightMax
+from coagent_rl import (
+    Backprop,
+    DecentralizedDDPG,
+    LinearSchedule,
+    MAPProp,
+    Reinforce,
+    ReinforceThomas,
+    STEBackprop,
+    WeightMax,
+)
 from coagent_rl.agents import CoagentPolicy
 
 AGENTS = [
@@ -36,6 +45,8 @@ AGENTS = [
     partial(WeightMax, trace_form="pipelined"),
     partial(WeightMax, critic="map_prop"),
     partial(MAPProp, critic="td"),
+    DecentralizedDDPG,
+    partial(DecentralizedDDPG, td_source="neuron"),
 ]
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 

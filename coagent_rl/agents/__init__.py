@@ -2,6 +2,7 @@
 
 from coagent_rl.agents.backprop import Backprop
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.agents.map_prop import MAPProp
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.reinforce import Reinforce
@@ -13,6 +14,7 @@ __all__ = [
     "Backprop",
     "CoagentAlgorithm",
     "CoagentPolicy",
+    "DecentralizedDDPG",
     "MAPProp",
     "Reinforce",
     "ReinforceThomas",

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
@@ -31,7 +30,7 @@ from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.files import write_whole
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import forward
+from coagent_rl.networks.forward import VALUES, forward
 from coagent_rl.networks.units import SAMPLE
 from coagent_rl.noise import Noise
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
@@ -218,9 +217,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         self._check_networks(policy)
         self.policy = policy
         network = policy.actor
+        rows = self._learning_rows()
         self.actor = Learner(
             network,
-            self.n_envs,
+            rows,
             _schedule(self.actor_learning_rate, network.depth, "actor_learning_rate"),
             self.optimizer,
             self.gamma * self.actor_lambda,
@@ -237,17 +237,18 @@ class CoagentAlgorithm(BaseAlgorithm):
         if self.critic_noise is None and self.critic == "map_prop":
             self.critic_noise = Noise(np.random.default_rng(critic_seed))
         self.critic_model = self._make_critic(self.policy.value)
+        self._acting = self.actor.activity if rows == self.n_envs else network.activity(self.n_envs)
         self._never = np.zeros(self.n_envs, dtype=bool)
 
     def _make_critic(self, network: Network | None) -> TDLambdaCritic | MAPPropCritic | RewardCritic:
         if network is None:
-            return RewardCritic(self.n_envs)
+            return RewardCritic(self._learning_rows())
         if any(layer.is_stochastic for layer in network.layers) != (self.critic == "map_prop"):
             kind = "deterministic" if self.critic == "td" else "Gaussian"
             raise ValueError(f"The critic {self.critic!r} trains {kind} hidden units, not {network.layers[0].kind!r} ones.")
         learner = Learner(
             network,
-            self.n_envs,
+            self._learning_rows(),
             _schedule(self.critic_learning_rate, network.depth, "critic_learning_rate"),
             self.optimizer,
             self.gamma * self.critic_lambda,
@@ -321,11 +322,9 @@ class CoagentAlgorithm(BaseAlgorithm):
         assert self._last_episode_starts is not None
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
-        policy, critic, actor, noise = self.policy, self.critic_model, self.actor, self.noise
-        network = actor.network
-        structure = (network.layout, network.constants, network.parameters, actor.activity)
-        bounds = (self.action_space.low, self.action_space.high) if isinstance(self.action_space, spaces.Box) else None
-        outputs = actor.outputs
+        policy, network, noise = self.policy, self.policy.actor, self.noise
+        structure = (network.layout, network.constants, network.parameters, self._acting)
+        outputs = self._acting[VALUES][:, network.slot(-1)]
         clip = self.reward_clip
         zero_where_truncated = self.truncation == "zero_td_error"
         last_logged, last_logged_at = self._episode_num, self.num_timesteps
@@ -338,7 +337,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             if not forward(*structure, observations, noise.block, noise.cursor, SAMPLE):
                 self._raise_not_finite(observations, None)
             noise.cursor += 1
-            actions = outputs.argmax(axis=1) if bounds is None else np.clip(outputs, *bounds)
+            actions = policy.to_actions(outputs)
 
             new_obs, rewards, dones, infos = env.step(actions)
             next_inputs = policy.encode(new_obs)
@@ -352,9 +351,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             episode_starts = self._last_episode_starts
             # NaN stays NaN, but clipping would hide an infinite reward.
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
-            if not critic.learn(observations, learned, ends, terminated, ignored, episode_starts, self.num_timesteps):
-                self._raise_not_finite(ends, rewards)
-            self._learn_actor(actor, critic.td_errors, episode_starts)
+            self._learn_from(observations, learned, ends, terminated, ignored, episode_starts)
             self.num_timesteps += self.n_envs
             self._n_updates += 1
 
@@ -378,6 +375,25 @@ class CoagentAlgorithm(BaseAlgorithm):
         callback.on_rollout_end()
         callback.on_training_end()
         return self
+
+    def _learning_rows(self) -> int:
+        """Return the number of transitions that one learning step learns from."""
+        return self.n_envs
+
+    def _learn_from(
+        self,
+        observations: np.ndarray,
+        rewards: np.ndarray,
+        ends: np.ndarray,
+        terminated: np.ndarray,
+        ignored: np.ndarray,
+        episode_starts: np.ndarray,
+    ) -> None:
+        """One learning step from one transition per environment, which ends in ``ends``; see `TDLambdaCritic.learn`."""
+        critic = self.critic_model
+        if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, self.num_timesteps):
+            self._raise_not_finite(ends, rewards)
+        self._learn_actor(self.actor, critic.td_errors, episode_starts)
 
     def _draw_noise(self, noise: Noise) -> None:
         """Draw the next block of the actor's noise."""
@@ -440,7 +456,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         return names, []
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic_model", "_never"]
+        return [*super()._excluded_save_params(), "actor", "critic_model", "_acting", "_never"]
 
     def save(
         self,

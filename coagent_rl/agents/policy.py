@@ -17,6 +17,7 @@ from coagent_rl.networks.units import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, 
 
 DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
+DEFAULT_NET_ARCH = (64, 32)
 
 
 def observation_size(space: spaces.Space[Any]) -> int:
@@ -110,7 +111,7 @@ class CoagentPolicy(BasePolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: object = None,
-        net_arch: NetArch = (64, 32),
+        net_arch: NetArch = DEFAULT_NET_ARCH,
         units: str = "bernoulli",
         output_units: str = "softmax_reference",
         critic_units: str = "softplus",
@@ -141,6 +142,7 @@ class CoagentPolicy(BasePolicy):
             "deterministic_mode": deterministic_mode,
             "exploration_probability": exploration_probability,
         }
+        self._bounds = (action_space.low, action_space.high) if isinstance(action_space, spaces.Box) else None
         self.exploration_probability = exploration_probability
         self.deterministic_mode = deterministic_mode
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
@@ -225,11 +227,14 @@ class CoagentPolicy(BasePolicy):
         return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
 
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        """Actions for network inputs of shape (n, n_inputs): integers (n,), or unclipped vectors (n, n_actions)."""
+        """Actions for network inputs of shape (n, n_inputs): integers (n,), or vectors (n, n_actions) within the bounds."""
         mode = DETERMINISTIC_MODES[self.deterministic_mode] if deterministic else SAMPLE
         values, _ = self.actor.activities(observations, self._prediction_rng, mode, self.exploration_probability)
-        outputs = values[:, self.actor.slot(-1)]
-        return outputs.argmax(axis=1) if isinstance(self.action_space, spaces.Discrete) else outputs
+        return self.to_actions(values[:, self.actor.slot(-1)])
+
+    def to_actions(self, outputs: np.ndarray) -> np.ndarray:
+        """Values of the output layer, shape (n, n_values) → actions: the index of the largest, or clipped to the bounds."""
+        return outputs.argmax(axis=1) if self._bounds is None else np.clip(outputs, *self._bounds)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
         return th.as_tensor(self.act(self.encode(observation.numpy()), deterministic))

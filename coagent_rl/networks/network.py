@@ -160,20 +160,26 @@ class Network:
         """Zeros of shape (4, n_rows, width): room for the VALUES, MEANS, SCORES and SIGNALS of all layers."""
         return np.zeros((4, n_rows, self.width), dtype=self.parameters.dtype)
 
-    def draw_noise(
-        self, rng: np.random.Generator, n_steps: int, n_rows: int, exploration_probability: float = 1.0
-    ) -> np.ndarray:
+    def draw_noise(self, rng: np.random.Generator, n_steps: int, n_rows: int) -> np.ndarray:
         """What `forward` needs to sample: shape (n_steps, n_rows, width), uniform, standard normal for Gaussian units."""
         dtype = np.float64 if self.parameters.dtype == np.float64 else np.float32
         noise = rng.random((n_steps, n_rows, self.width), dtype=dtype)
         for index, layer in enumerate(self.layers):
             if layer.is_gaussian:
                 noise[..., self.slot(index)] = rng.standard_normal((n_steps, n_rows, layer.n_values), dtype=dtype)
+        return noise
+
+    def silence(self, noise: np.ndarray, rng: np.random.Generator, exploration_probability: float) -> None:
+        """Let each hidden unit draw its value with this probability only, and take its most likely one otherwise.
+
+        Args:
+            noise: what `draw_noise` gave, changed in place.
+            rng: decides, anew for every unit and step.
+        """
         if exploration_probability < 1.0:
             for index in range(self.depth - 1):
                 hidden = noise[..., self.slot(index)]
                 hidden[rng.random(hidden.shape, dtype=np.float32) >= exploration_probability] = self._neutral(index)
-        return noise
 
     def _neutral(self, index: int) -> float:
         """Noise with which a unit of layer ``index`` takes its most likely value."""
@@ -215,7 +221,8 @@ class Network:
         if mode in (units.SAMPLE, units.SAMPLE_HIDDEN):
             if rng is None:
                 raise ValueError("Sampling a network needs a random generator.")
-            noise = self.draw_noise(rng, 1, n, exploration_probability)
+            noise = self.draw_noise(rng, 1, n)
+            self.silence(noise, rng, exploration_probability)
         else:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)

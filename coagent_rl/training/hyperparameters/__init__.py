@@ -13,6 +13,7 @@ import yaml
 
 ALGORITHMS = {
     "backprop": "Backprop",
+    "decentralized_ddpg": "DecentralizedDDPG",
     "map_prop": "MAPProp",
     "reinforce": "Reinforce",
     "reinforce_thomas": "ReinforceThomas",

@@ -1,0 +1,362 @@
+"""Decentralized DDPG: every neuron is a deterministic actor with a critic of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
+from stable_baselines3.common.type_aliases import GymEnv
+
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
+from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, action_slopes
+from coagent_rl.critics.per_neuron import NeuronCritics
+from coagent_rl.kernel import Array, kernel
+from coagent_rl.learner import Learner
+from coagent_rl.networks import Layer
+from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, layer_means
+from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
+from coagent_rl.networks.units import slope
+from coagent_rl.noise import Noise
+from coagent_rl.optimizers import DIRECTION, ascend
+from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
+from coagent_rl.traces import accumulate, three_factor_update
+
+TD_SOURCES = ("shared", "neuron")
+
+
+@kernel
+def learn_deterministic_policy(
+    layout: Array,
+    constants: Array,
+    settings: Array,
+    rates: Array,
+    parameters: Array,
+    memory: Array,
+    traces: Array,
+    activity: Array,
+    episode_starts: Array,
+    time: float,
+    critic_layout: Array,
+    critic_weights: Array,
+    kind: int,
+) -> None:
+    """One learning step of all neurons: Δk = ∂Q/∂a ∂a/∂k at a = μ(v), each with its own critic.
+
+    Args:
+        layout … activity: see `Learner`; ``activity`` holds VALUES and MEANS of what the neurons did, traces do not last.
+        episode_starts: all True.
+        time: environment steps so far.
+        critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
+
+    Source: Silver et al. (2014), eq. 9; Guss (2016), §4.2.
+    """
+    for row in range(traces.shape[0]):
+        for index in range(layout.shape[0]):
+            _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
+            means, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
+            slope(activation, constants[index, TEMPERATURE], means, slopes)
+            weights = critic_weights[critic_layout[index, 6] : critic_layout[index, 8]].reshape(critic_layout[index, 2], n)
+            v = activity[VALUES, row, inputs : inputs + n_in]
+            action_slopes(kind, weights[n_in + 1 :], v, means, slopes, activity[SIGNALS, row, slot : slot + n])
+    accumulate(layout, activity, episode_starts, 0.0, traces)
+    three_factor_update(layout, activity, traces, memory[DIRECTION])
+    ascend(layout, settings, rates, parameters, memory, time)
+
+
+@kernel
+def means_of_values(layout: Array, constants: Array, parameters: Array, activity: Array) -> None:
+    """Write the MEANS of all layers and rows, given the VALUES of the layers below."""
+    for row in range(activity.shape[1]):
+        for index in range(layout.shape[0]):
+            distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
+            layer_means(
+                distribution,
+                activation,
+                n_values,
+                constants[index, TEMPERATURE],
+                constants[index, DEVIATION],
+                parameters[w:b].reshape(n_in, n_pre),
+                parameters[b:end],
+                activity[VALUES, row, inputs : inputs + n_in],
+                activity[MEANS, row, slot:],
+            )
+
+
+class BoundedPolicy(CoagentPolicy):
+    """A policy whose output neurons are bounded like the others: one per action.
+
+    For `Box` actions an output of -1 is the lower bound and one of 1 the upper; of discrete actions the one with the largest
+    output is taken. ``output_units`` is a kind of Gaussian units, Gaussian meaning that noise is added to them.
+    """
+
+    def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
+        space = self.action_space
+        if not kind.startswith("gaussian_"):
+            raise ValueError(f"The output neurons must be Gaussian, a mean with noise added, not {kind!r}.")
+        return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
+
+    def to_actions(self, outputs: np.ndarray) -> np.ndarray:
+        if self._bounds is None:
+            return np.asarray(outputs.argmax(axis=1))
+        low, high = self._bounds
+        return np.asarray(low + (np.clip(outputs, -1.0, 1.0) + 1.0) * 0.5 * (high - low))
+
+
+class DecentralizedDDPG(CoagentAlgorithm):
+    """Every neuron is a deterministic actor that climbs a small critic of its own (Guss 2016).
+
+    Neuron n puts out a = σ(K v) plus noise, where v are the values of the layer below. Its critic learns how the reward
+    depends on v and a, and K moves along ∂Q/∂a ∂a/∂K. No neuron reads another neuron's weights or critic.
+
+    Without a buffer the agent learns online, its critics with eligibility traces. With one it learns from replayed
+    minibatches: the noisy values of all neurons are stored with each transition, because a critic learns from what its
+    neuron tried, which cannot be recomputed; the means around which they were tried, and all about the next state, are
+    computed anew.
+
+    Args:
+        critic_kind: ``"compatible"``, ``"quadratic"`` or ``"linear"`` (the paper's), see
+            `coagent_rl.credit.deterministic_policy_gradient.CRITIC_KINDS`.
+        td_source: where the TD error comes from: ``"shared"``, one state-value critic for all (``critic="td"``), or
+            ``"neuron"``, each neuron's own critic with a target copy (the paper's).
+        neuron_critic_learning_rate: of the neurons' critics; as the other rates.
+        neuron_critic_lambda: trace decay rate of the neurons' critics when learning online.
+        hidden_noise, output_noise: standard deviation of the noise of hidden and of output neurons.
+        noise_correlation_rate: θ of the Ornstein-Uhlenbeck noise of all neurons in (0, 1]; 1 is white noise.
+        exploration_probability: of each hidden neuron at each step; the others put out their mean. Output neurons always
+            explore.
+        buffer_size: number of transitions to replay, or None to learn online.
+        batch_size, learning_starts, train_freq, gradient_steps: as in Stable-Baselines3's DDPG, where there is a buffer.
+        tau: share by which target copies follow (they are used with ``td_source="neuron"``).
+
+    The others are those of `CoagentAlgorithm`. In ``policy_kwargs``, ``units`` and ``output_units`` (both
+    ``"gaussian_tanh"``) are kinds of Gaussian units.
+
+    Raises:
+        ValueError: for values out of range.
+
+    Example:
+        >>> from coagent_rl import DecentralizedDDPG
+        >>> model = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", seed=0).learn(1_000)
+        >>> model.num_timesteps
+        1000
+    """
+
+    policy_aliases = {"MlpPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
+
+    def __init__(
+        self,
+        policy: str | type[CoagentPolicy] = "MlpPolicy",
+        env: GymEnv | str | None = None,
+        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
+        critic_learning_rate: Rates | LinearSchedule | None = 1e-3,
+        *,
+        neuron_critic_learning_rate: Rates | LinearSchedule = 1e-3,
+        neuron_critic_lambda: float = 0.9,
+        critic_kind: str = "compatible",
+        td_source: str = "shared",
+        hidden_noise: float = 0.03,
+        output_noise: float = 0.5,
+        noise_correlation_rate: float = 0.25,
+        exploration_probability: float = 1.0,
+        buffer_size: int | None = None,
+        batch_size: int = 32,
+        learning_starts: int = 100,
+        train_freq: int = 1,
+        gradient_steps: int = 1,
+        tau: float = 5e-3,
+        gamma: float = 0.99,
+        **kwargs: Any,
+    ) -> None:
+        self.neuron_critic_learning_rate = neuron_critic_learning_rate
+        self.neuron_critic_lambda = neuron_critic_lambda
+        self.critic_kind = critic_kind
+        self.td_source = td_source
+        self.hidden_noise = hidden_noise
+        self.output_noise = output_noise
+        self.noise_correlation_rate = noise_correlation_rate
+        self.exploration_probability = exploration_probability
+        self.buffer_size = buffer_size
+        self.batch_size = batch_size
+        self.learning_starts = learning_starts
+        self.train_freq = train_freq
+        self.gradient_steps = gradient_steps
+        self.tau = tau
+        self.replay_buffer: ReplayBuffer | None = None
+        self.replay_rng: np.random.Generator | None = None
+        if "critic" not in kwargs:
+            kwargs["critic"] = "td" if td_source == "shared" else None
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, gamma=gamma, **kwargs)
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        for name, known in (("critic_kind", tuple(CRITIC_KINDS)), ("td_source", TD_SOURCES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, not {getattr(self, name)!r}.")
+        if (self.critic is None) != (self.td_source == "neuron"):
+            raise ValueError(f"td_source={self.td_source!r} does not go with critic={self.critic!r}.")
+        for name in ("neuron_critic_lambda", "tau", "noise_correlation_rate", "exploration_probability"):
+            self._check_number(name)
+            value, open_at_zero = getattr(self, name), name != "neuron_critic_lambda"
+            if not (0.0 < value <= 1.0 or (value == 0.0 and not open_at_zero)):
+                raise ValueError(f"{name} must lie in {'(' if open_at_zero else '['}0, 1], not {value!r}.")
+        for name in ("hidden_noise", "output_noise"):
+            self._check_number(name)
+            if not 0.0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
+        whole = {"batch_size": 1, "train_freq": 1, "gradient_steps": 1, "learning_starts": 0}
+        for name, least in {**whole, **({} if self.buffer_size is None else {"buffer_size": 1})}.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name} must be a whole number from {least}, not {value!r}.")
+
+    def _policy_arguments(self) -> dict[str, Any]:
+        units = self.policy_kwargs.get("units", "gaussian_tanh")
+        if not str(units).startswith("gaussian_"):
+            raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
+        n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch", DEFAULT_NET_ARCH))[0])
+        return {
+            "units": units,
+            "output_units": "gaussian_tanh",
+            "variance": [self.hidden_noise**2] * n_hidden + [self.output_noise**2],
+            "deterministic_mode": "mean",
+            "exploration_probability": self.exploration_probability,
+        }
+
+    def _learning_rows(self) -> int:
+        return self.n_envs if self.buffer_size is None else self.batch_size
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        network, rows = self.policy.actor, self._learning_rows()
+        self.neuron_critics = NeuronCritics(
+            network,
+            rows,
+            self.critic_kind,
+            self.td_source == "shared",
+            as_schedule(self.neuron_critic_learning_rate, "neuron_critic_learning_rate"),
+            self.optimizer,
+            self.gamma,
+            self.gamma * self.neuron_critic_lambda if self.buffer_size is None else 0.0,
+            self.tau,
+        )
+        self._always = np.ones(rows, dtype=bool)
+        if self.buffer_size is not None:
+            n_values = network.width - network.n_inputs
+            self.replay_buffer = ReplayBuffer(
+                self.buffer_size,
+                spaces.Box(-np.inf, np.inf, (network.n_inputs,), np.float32),
+                spaces.Box(-np.inf, np.inf, (n_values,), np.float32),
+                device="cpu",
+                n_envs=self.n_envs,
+            )
+            if self.replay_rng is None:
+                self.replay_rng = np.random.default_rng(np.random.SeedSequence(self.seed).spawn(5)[4])
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """As in `CoagentAlgorithm`, and of the choice of replayed transitions."""
+        super().set_random_seed(seed)
+        if seed is not None and self.replay_rng is not None and getattr(self, "policy", None) is not None:
+            self.replay_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(5)[4])
+
+    def _draw_noise(self, noise: Noise) -> None:
+        noise.draw_block(
+            self.policy.actor, self.n_envs, self.policy.exploration_probability, float(self.noise_correlation_rate)
+        )
+
+    # ------------------------------------------------------------------ learning
+
+    def _learn_from(
+        self,
+        observations: np.ndarray,
+        rewards: np.ndarray,
+        ends: np.ndarray,
+        terminated: np.ndarray,
+        ignored: np.ndarray,
+        episode_starts: np.ndarray,
+    ) -> None:
+        network, acting = self.policy.actor, self._acting
+        outputs = acting[VALUES][:, network.slot(-1)]
+        if isinstance(self.action_space, spaces.Box):
+            np.clip(outputs, -1.0, 1.0, out=outputs)  # what the environment saw
+        if self.replay_buffer is None:
+            self._learn_batch(observations, rewards, ends, terminated, ignored, episode_starts)
+            return
+        if not (np.isfinite(rewards).all() and np.isfinite(ends).all()):
+            self._raise_not_finite(ends, rewards)
+        buffer = self.replay_buffer
+        # A step whose TD error is to be ignored (zero_td_error) teaches nothing: it is not stored as one that terminated.
+        infos: list[dict[str, Any]] = [{} for _ in range(self.n_envs)]
+        if not np.any(ignored):
+            buffer.add(observations, ends, acting[VALUES][:, network.n_inputs :], rewards, terminated, infos)
+        time = self.num_timesteps + self.n_envs
+        if time >= self.learning_starts and (time // self.n_envs) % self.train_freq == 0 and buffer.size() > 0:
+            for _ in range(self.gradient_steps):
+                self._learn_replayed(buffer)
+
+    def _learn_replayed(self, buffer: ReplayBuffer) -> None:
+        assert self.replay_rng is not None
+        network, activity = self.policy.actor, self.actor.activity
+        steps = self.replay_rng.integers(0, buffer.size(), self.batch_size)
+        envs = self.replay_rng.integers(0, self.n_envs, self.batch_size)
+        observations = buffer.observations[steps, envs]
+        activity[VALUES][:, : network.n_inputs] = observations
+        activity[VALUES][:, network.n_inputs :] = buffer.actions[steps, envs]
+        means_of_values(network.layout, network.constants, network.parameters, activity)
+        rewards, terminated = buffer.rewards[steps, envs], buffer.dones[steps, envs] > 0.0
+        ends = buffer.next_observations[steps, envs]
+        self._learn_batch(observations, rewards, ends, terminated, ~self._always, self._always)
+
+    def _learn_batch(
+        self,
+        observations: np.ndarray,
+        rewards: np.ndarray,
+        ends: np.ndarray,
+        terminated: np.ndarray,
+        ignored: np.ndarray,
+        episode_starts: np.ndarray,
+    ) -> None:
+        """Learn from transitions of which ``self.actor.activity`` holds what the neurons did."""
+        critic, time = self.critic_model, self.num_timesteps
+        if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, time):
+            self._raise_not_finite(ends, rewards)
+        activity = self.actor.activity
+        self.neuron_critics.learn(activity, critic.td_errors, ends, terminated, ignored, episode_starts, time)
+        self._learn_actor(self.actor, critic.td_errors, episode_starts)
+
+    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
+        critics = self.neuron_critics
+        learn_deterministic_policy(
+            *actor.arguments, self._always, self.num_timesteps, critics.layout, critics.weights, critics.kind
+        )
+
+    # ------------------------------------------------------------------ saving and loading
+
+    def save_replay_buffer(self, path: str | Path) -> None:
+        """Save the replay buffer, which `save` leaves out, as in Stable-Baselines3."""
+        if self.replay_buffer is None:
+            raise ValueError("There is no replay buffer: buffer_size is None.")
+        save_to_pkl(path, self.replay_buffer, self.verbose)
+
+    def load_replay_buffer(self, path: str | Path) -> None:
+        """Put back what `save_replay_buffer` saved.
+
+        Raises:
+            ValueError: for the buffer of another network or number of environments.
+        """
+        buffer = load_from_pkl(path, self.verbose)
+        own = self.replay_buffer
+        if own is None or not isinstance(buffer, ReplayBuffer) or buffer.actions.shape[1:] != own.actions.shape[1:]:
+            raise ValueError(f"{path} does not hold a replay buffer of this model.")
+        self.replay_buffer = buffer
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        names, variables = super()._get_torch_save_params()
+        return [*names, "neuron_critics"], variables
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "neuron_critics", "replay_buffer", "_always"]

@@ -1,0 +1,341 @@
+"""Decentralized DDPG: the critics and actors of single neurons against loops in plain NumPy, and the agent."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+
+from coagent_rl import DecentralizedDDPG
+from coagent_rl.agents.decentralized_ddpg import learn_deterministic_policy, means_of_values
+from coagent_rl.critics.per_neuron import NeuronCritics
+from coagent_rl.learner import Learner
+from coagent_rl.networks import Layer, Network
+from coagent_rl.networks.forward import MEANS, VALUES, forward
+from coagent_rl.noise import Noise, correlate
+from coagent_rl.schedules import constant_schedule
+
+SMALL = {"net_arch": [8, 6]}
+KINDS = ["linear", "compatible", "quadratic"]
+SLOPES = {"tanh": lambda m: 1 - m**2, "sigmoid": lambda m: m * (1 - m), "relu": lambda m: 1.0 * (m > 0)}
+
+
+def make(n_rows: int = 1, units: str = "gaussian_tanh", **kwargs) -> tuple[Learner, NeuronCritics]:
+    layers = [Layer(units, 5, deviation=0.3), Layer("gaussian_sigmoid", 4, deviation=0.2), Layer("gaussian_tanh", 2)]
+    network = Network(3, layers, dtype=np.float64)
+    network.initialise(np.random.default_rng(0), bias_range=0.5)
+    learner = Learner(network, n_rows, constant_schedule([0.01, 0.02, 0.03]), "sgd", 0.0)
+    arguments = {
+        "kind": "compatible",
+        "shared": False,
+        "learning_rate": constant_schedule([0.1, 0.2, 0.3]),
+        "optimizer": "sgd",
+        "discount": 0.9,
+        "trace_decay": 0.63,
+        "tau": 0.05,
+        **kwargs,
+    }
+    critics = NeuronCritics(network, n_rows, **arguments)
+    critics.weights[:] = np.random.default_rng(1).standard_normal(critics.weights.size)
+    critics.target_weights[:] = np.random.default_rng(2).standard_normal(critics.weights.size)
+    critics.target_parameters[:] += 0.1
+    return learner, critics
+
+
+def act(learner: Learner, observations: np.ndarray, rng: np.random.Generator) -> None:
+    network = learner.network
+    noise = network.draw_noise(rng, 1, len(observations))
+    assert forward(network.layout, network.constants, network.parameters, learner.activity, observations, noise, 0, 0)
+
+
+class Neuron:
+    """One neuron and its critic, in scalars: what `Q` and its slope are, and one step of learning."""
+
+    def __init__(self, kind: str, shared: bool, activation: str, n_in: int, weights: np.ndarray, target: np.ndarray) -> None:
+        self.kind, self.shared, self.slope_of, self.n_in = kind, shared, SLOPES[activation], n_in
+        self.w, self.target, self.e = weights.copy(), target.copy(), np.zeros_like(weights)
+
+    def features(self, v, a, μ, slope) -> np.ndarray:
+        state = np.zeros(self.n_in + 1) if self.shared else np.append(v, 1.0)
+        δa, δa2 = (a - μ, a**2 - μ**2) if self.shared else (a, a**2)
+        if self.kind == "linear":
+            return np.append(state, δa)
+        if self.kind == "compatible":
+            return np.append(state, (a - μ) * slope * np.append(1.0, v))
+        return np.concatenate([state, δa * np.append(1.0, v), [δa2]])
+
+    def slope(self, v, μ) -> float:
+        """∂Q/∂a at μ, by differences of Q itself (which is at most quadratic in a, so they are exact)."""
+        slope = self.slope_of(μ)
+        values = [self.w @ self.features(v, μ + side, μ, slope) for side in (0.5, -0.5)]
+        return values[0] - values[1]
+
+    def error(self, reinforcement, v, a, μ, next_v, next_a, terminated, ignored, discount) -> float:
+        if ignored:
+            return 0.0
+        if self.shared:
+            return reinforcement
+        after = 0.0 if terminated else self.target @ self.features(next_v, next_a, next_a, self.slope_of(next_a))
+        return reinforcement + discount * after - self.w @ self.features(v, a, μ, self.slope_of(μ))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("units", ["gaussian_tanh", "gaussian_relu"])
+def test_updates_are_those_of_single_neurons(kind, shared, units) -> None:
+    """Two environments, several steps, with starts, ends and ignored steps, against a loop over neurons."""
+    n_rows, decay, discount = 2, 0.63, 0.9
+    learner, critics = make(n_rows, units, kind=kind, shared=shared)
+    network, rng = learner.network, np.random.default_rng(3)
+    names = [layer.kind.removeprefix("gaussian_") for layer in network.layers]
+    neurons = []
+    for index, (name, row) in enumerate(zip(names, critics.layout, strict=True)):
+        shape, n_in = (row[2], row[3]), network.layout[index, 2]
+        w, target = (array[row[6] : row[8]].reshape(shape) for array in (critics.weights, critics.target_weights))
+        neurons.append([Neuron(kind, shared, name, n_in, w[:, j], target[:, j]) for j in range(row[3])])
+    traces = [[[neuron.e.copy() for neuron in layer] for layer in neurons] for _ in range(n_rows)]
+    starts = np.array([True, True])
+    for time in range(6):
+        act(learner, rng.standard_normal((n_rows, 3)), rng)
+        ends, reinforcements = rng.standard_normal((n_rows, 3)), rng.standard_normal(n_rows)
+        terminated, ignored = np.array([time == 2, False]), np.array([False, time == 3])
+        target_network = Network(3, network.layers, dtype=np.float64)
+        target_network.parameters[:] = critics.target_parameters
+        after, _ = target_network.activities(ends, mode=2)
+        values, means = learner.activity[VALUES].copy(), learner.activity[MEANS].copy()
+        parameters = network.parameters.copy()
+        critics.learn(learner.activity, reinforcements, ends, terminated, ignored, starts, time)
+        arguments = (np.ones(n_rows, bool), time, critics.layout, critics.weights, critics.kind)
+        learn_deterministic_policy(*learner.arguments, *arguments)
+        for index, layer in enumerate(neurons):
+            inputs, slot, n_in = network.layout[index, 9], network.layout[index, 10], network.layout[index, 2]
+            α, β = 0.1 * (index + 1), 0.01 * (index + 1)
+            K = Network(3, network.layers, dtype=np.float64)
+            K.parameters[:] = parameters
+            for j, neuron in enumerate(layer):
+                change = np.zeros_like(neuron.w)
+                for row in range(n_rows):
+                    v, a, μ = values[row, inputs : inputs + n_in], values[row, slot + j], means[row, slot + j]
+                    next_v, next_a = after[row, inputs : inputs + n_in], after[row, slot + j]
+                    φ = neuron.features(v, a, μ, neuron.slope_of(μ))
+                    arguments = (v, a, μ, next_v, next_a, terminated[row], ignored[row], discount)
+                    δ = neuron.error(reinforcements[row], *arguments)
+                    e = traces[row][index][j] = (0 if starts[row] else decay) * traces[row][index][j] + φ
+                    change += (δ * e - (neuron.w @ φ) * φ * shared) / n_rows
+                    assert critics.errors[row, slot + j] == pytest.approx(δ, rel=1e-9, abs=1e-12)
+                neuron.w += α * change
+                gradient = np.zeros(n_in + 1)
+                for row in range(n_rows):
+                    v, μ = values[row, inputs : inputs + n_in], means[row, slot + j]
+                    gradient += neuron.slope(v, μ) * neuron.slope_of(μ) * np.append(v, 1.0) / n_rows
+                expected = np.append(K.weights(index)[:, j], K.biases(index)[j]) + β * gradient
+                computed = np.append(network.weights(index)[:, j], network.biases(index)[j])
+                np.testing.assert_allclose(computed, expected, rtol=1e-9, atol=1e-12)
+                if not shared:
+                    neuron.target += 0.05 * (neuron.w - neuron.target)
+            row = critics.layout[index]
+            w = critics.weights[row[6] : row[8]].reshape(row[2], row[3])
+            np.testing.assert_allclose(w, np.transpose([neuron.w for neuron in layer]), rtol=1e-9, atol=1e-12)
+        starts = terminated | ignored
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_no_neuron_reads_another_ones_weights_or_critic(kind, shared) -> None:
+    def update(disturb: bool) -> list[np.ndarray]:
+        learner, critics = make(kind=kind, shared=shared)
+        network, rng = learner.network, np.random.default_rng(3)
+        act(learner, rng.standard_normal((1, 3)), rng)
+        row = critics.layout[1]
+        w = critics.weights[row[6] : row[8]].reshape(row[2], row[3])
+        target = critics.target_weights[row[6] : row[8]].reshape(row[2], row[3])
+        if disturb:  # everything but the second layer's neuron 2, and what lies below it
+            others = np.arange(row[3]) != 2
+            for array in (w, target, network.weights(1)):
+                array[:, others] += 1.0
+            for index in (0, 2):
+                own = critics.layout[index]
+                critics.weights[own[6] : own[8]] -= 1.0
+                critics.target_weights[own[6] : own[8]] += 2.0
+            network.weights(2)[:] += 1.0
+            network.weights(0)[:] -= 1.0
+        before = [w[:, 2].copy(), network.weights(1)[:, 2].copy()]
+        flags = (np.array([False]), np.array([False]), np.array([True]))
+        critics.learn(learner.activity, np.ones(1), rng.standard_normal((1, 3)), *flags, 0)
+        arguments = (np.ones(1, bool), 0, critics.layout, critics.weights, critics.kind)
+        learn_deterministic_policy(*learner.arguments, *arguments)
+        return [w[:, 2] - before[0], network.weights(1)[:, 2] - before[1]]
+
+    for own, disturbed in zip(update(False), update(True), strict=True):
+        np.testing.assert_allclose(own, disturbed, rtol=1e-12, atol=1e-15)
+        assert np.any(own != 0)
+
+
+def test_the_slope_of_a_linear_critic_is_the_same_in_every_state() -> None:
+    rng = np.random.default_rng(0)
+    for kind, constant in (("linear", True), ("compatible", False), ("quadratic", False)):
+        learner, critics = make(n_rows=50, kind=kind)
+        act(learner, rng.standard_normal((50, 3)), rng)
+        arguments = (np.ones(50, bool), 0, critics.layout, critics.weights, critics.kind)
+        learn_deterministic_policy(*learner.arguments, *arguments)
+        slopes = learner.activity[3][:, learner.network.slot(1)]
+        assert np.all(np.ptp(slopes, axis=0) < 1e-12) == constant
+
+
+def test_correlated_noise_has_unit_variance_and_the_stated_memory() -> None:
+    block = np.random.default_rng(0).standard_normal((20_000, 1, 8))
+    last = np.random.default_rng(1).standard_normal((1, 8))
+    correlate(block, last, 0.25)
+    assert block.std() == pytest.approx(1.0, abs=0.02)
+    for lag in (1, 3):
+        assert np.mean(block[lag:] * block[:-lag]) == pytest.approx(0.75**lag, abs=0.03)
+    np.testing.assert_array_equal(last, block[-1])
+    white = np.ones((2, 1, 3))
+    correlate(white, np.zeros((1, 3)), 1.0)
+    np.testing.assert_array_equal(white, 1.0)
+
+
+def test_correlated_noise_goes_on_across_blocks() -> None:
+    network = Network(1, [Layer("gaussian_tanh", 3)])
+    noise = Noise(np.random.default_rng(0))
+    noise.draw_block(network, 1000, correlation_rate=0.01)
+    end = noise.block[-1, :, network.slot(0)].copy()
+    noise.draw_block(network, 1000, correlation_rate=0.01)
+    start = noise.block[0, :, network.slot(0)]
+    assert np.corrcoef(end.ravel(), start.ravel())[0, 1] > 0.95
+
+
+def test_only_some_hidden_neurons_explore() -> None:
+    model = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", exploration_probability=0.3, seed=0, policy_kwargs=SMALL).learn(10)
+    network, block = model.policy.actor, model.noise.block
+    assert np.mean(block[..., network.slot(0)] != 0) == pytest.approx(0.3, abs=0.02)
+    assert np.all(block[..., network.slot(-1)] != 0)
+
+
+def test_actions_span_the_space() -> None:
+    model = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", seed=0, policy_kwargs=SMALL)
+    np.testing.assert_allclose(model.policy.to_actions(np.array([[-1.0], [0.0], [0.5], [3.0]])), [[-2], [0], [1], [2]])
+    model.learn(50)
+    assert np.all(np.abs(model.predict(np.ones((100, 3), np.float32))[0]) <= 2.0)
+    discrete = DecentralizedDDPG("MlpPolicy", "Acrobot-v1", seed=0, policy_kwargs=SMALL)
+    np.testing.assert_array_equal(discrete.policy.to_actions(np.array([[0.1, 0.9, -0.3]])), [1])
+    assert discrete.learn(50).num_timesteps == 50
+
+
+@pytest.mark.parametrize("td_source", ["shared", "neuron"])
+def test_replay(td_source) -> None:
+    env = make_vec_env("Pendulum-v1", 2, seed=0)
+    kwargs = {"buffer_size": 1000, "batch_size": 16, "learning_starts": 60, "train_freq": 5, "gradient_steps": 3}
+    model = DecentralizedDDPG("MlpPolicy", env, td_source=td_source, seed=0, policy_kwargs=SMALL, **kwargs)
+    before = model.policy.actor.parameters.copy()
+    model.learn(58)
+    np.testing.assert_array_equal(model.policy.actor.parameters, before)
+    model.learn(42, reset_num_timesteps=False)
+    assert model.neuron_critics.settings[-1] == 3 * 5  # at the steps 60, 70, 80, 90 and 100
+    buffer, network = model.replay_buffer, model.policy.actor
+    assert buffer.size() == 50
+    stored = buffer.actions[:50, 0]
+    hidden = slice(0, 8)
+    activity = network.activity(50)
+    activity[VALUES][:, :3], activity[VALUES][:, 3:] = buffer.observations[:50, 0], stored
+    network.parameters[:] = before
+    means_of_values(network.layout, network.constants, network.parameters, activity)
+    tried = stored[:30, hidden] - activity[MEANS][:30, network.slot(0)]  # of the time before learning
+    assert np.std(tried) == pytest.approx(0.03, rel=0.3)
+    assert np.all(np.abs(stored[:, -1]) <= 1.0)  # as the environment saw it
+
+
+def test_replayed_training_can_be_resumed(tmp_path) -> None:
+    def new():
+        return DecentralizedDDPG("MlpPolicy", "Pendulum-v1", buffer_size=500, seed=0, policy_kwargs=SMALL)
+
+    whole = new().learn(300)
+    first = new().learn(200)
+    first.save(tmp_path / "model")
+    first.save_replay_buffer(tmp_path / "buffer.pkl")
+    resumed = DecentralizedDDPG.load(tmp_path / "model", env=first.get_env(), force_reset=False)
+    resumed.load_replay_buffer(tmp_path / "buffer.pkl")
+    resumed.learn(100, reset_num_timesteps=False)
+    np.testing.assert_array_equal(resumed.policy.actor.parameters, whole.policy.actor.parameters)
+    np.testing.assert_array_equal(resumed.neuron_critics.weights, whole.neuron_critics.weights)
+    other = DecentralizedDDPG("MlpPolicy", "Acrobot-v1", buffer_size=10, policy_kwargs=SMALL)
+    with pytest.raises(ValueError, match="does not hold a replay buffer of this model"):
+        other.load_replay_buffer(tmp_path / "buffer.pkl")
+    with pytest.raises(ValueError, match="buffer_size is None"):
+        DecentralizedDDPG("MlpPolicy", "Acrobot-v1", policy_kwargs=SMALL).save_replay_buffer(tmp_path / "x.pkl")
+
+
+class Follow(gym.Env):
+    """One-step episodes: the reward falls with the distance of the action from the negative observation."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = self.np_random.uniform(-1, 1, 1).astype(np.float32)
+        return self.x, {}
+
+    def step(self, action):
+        return self.x, -float((action[0] + self.x[0]) ** 2), True, False, {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "td_source"), [("compatible", "shared"), ("quadratic", "shared"), ("compatible", "neuron")]
+)
+def test_neurons_learn_to_follow(kind, td_source) -> None:
+    def mean_reward(rate: float) -> float:
+        model = DecentralizedDDPG(
+            "MlpPolicy",
+            Follow(),
+            actor_learning_rate=rate,
+            critic_kind=kind,
+            td_source=td_source,
+            neuron_critic_learning_rate=1e-2,
+            output_noise=0.3,
+            noise_correlation_rate=1.0,
+            policy_kwargs={"net_arch": [16]},
+            seed=0,
+        ).learn(12_000)
+        x = np.linspace(-1, 1, 200, dtype=np.float32)[:, None]
+        return -float(np.mean((model.predict(x, deterministic=True)[0] + x) ** 2))
+
+    assert mean_reward(3e-4) > -0.05
+    assert mean_reward(0.0) < -0.15
+
+
+@pytest.mark.parametrize(
+    "env", ["MountainCarContinuous-v0", "CartPole-v1", "coagent_rl/Multiplexer-v0", "coagent_rl/Corridor-v0"]
+)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("td_source", ["shared", "neuron"])
+def test_everything_stays_finite(env, kind, td_source) -> None:
+    model = DecentralizedDDPG("MlpPolicy", env, critic_kind=kind, td_source=td_source, seed=0, policy_kwargs=SMALL).learn(
+        3000
+    )
+    for array in (model.policy.actor.parameters, model.neuron_critics.weights, model.neuron_critics.memory):
+        assert np.all(np.isfinite(array))
+    assert np.any(model.neuron_critics.weights != 0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"critic_kind": "cubic"}, "critic_kind must be one of"),
+        ({"td_source": "global"}, "td_source must be one of"),
+        ({"td_source": "shared", "critic": None}, "td_source='shared' does not go with critic=None"),
+        ({"td_source": "neuron", "critic": "td"}, "td_source='neuron' does not go with critic='td'"),
+        ({"noise_correlation_rate": 0.0}, r"noise_correlation_rate must lie in \(0, 1\], not 0.0"),
+        ({"neuron_critic_lambda": 1.5}, r"neuron_critic_lambda must lie in \[0, 1\]"),
+        ({"hidden_noise": 0.0}, "hidden_noise must be positive"),
+        ({"tau": 0.0}, "tau must lie in"),
+        ({"buffer_size": 0}, "buffer_size must be a whole number from 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1"),
+        ({"gradient_steps": 1.5}, "gradient_steps must be a whole number"),
+        ({"policy_kwargs": {**SMALL, "units": "tanh"}}, "trains Gaussian units"),
+        ({"policy_kwargs": {**SMALL, "output_units": "softmax"}}, "output neurons must be Gaussian"),
+        ({"neuron_critic_learning_rate": [0.1, 0.1]}, "neuron_critic_learning_rate"),
+    ],
+)
+def test_wrong_arguments(kwargs, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        DecentralizedDDPG("MlpPolicy", "CartPole-v1", **{"policy_kwargs": SMALL, **kwargs})
