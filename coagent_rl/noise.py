@@ -41,7 +41,7 @@ class Noise:
     Attributes:
         block: shape (n_steps, n_rows, width), see `Network.draw_noise`.
         cursor: the first step of the block that is still unused.
-        last: correlated noise of the step before the next block, shape (n_rows, width).
+        last: noise of the step before the block, shape (n_rows, width), where the block depends on it.
     """
 
     def __init__(self, rng: np.random.Generator, cursor: int = 0, last: np.ndarray | None = None) -> None:
@@ -57,7 +57,12 @@ class Noise:
         return Noise, (rng, self.cursor, last)
 
     def draw_block(
-        self, network: Network, n_rows: int, exploration_probability: float = 1.0, correlation_rate: float = 1.0
+        self,
+        network: Network,
+        n_rows: int,
+        exploration_probability: float = 1.0,
+        correlation_rate: float = 1.0,
+        overlapping: bool = False,
     ) -> None:
         """Draw the next block; the cursor stays where it is.
 
@@ -65,11 +70,17 @@ class Noise:
             network, n_rows: whose units, and how many environments.
             exploration_probability: of each hidden unit at each step; the others take their most likely value.
             correlation_rate: θ of `correlate`, in a network of Gaussian units; 1 for white noise.
+            overlapping: let the block begin with the last step of the block before.
         """
+        if overlapping and self.block.size:
+            self.last = self.block[-1].copy()
         self._before_block = copy.deepcopy((self.rng, self.last))
         self.block = network.draw_noise(self.rng, max(2, NOISE_BLOCK // n_rows), n_rows)
+        if (overlapping or correlation_rate < 1.0) and (self.last is None or self.last.shape != self.block.shape[1:]):
+            self.last = network.draw_noise(self.rng, 1, n_rows)[0]
+        if overlapping:
+            assert self.last is not None
+            self.block = np.concatenate([self.last[None], self.block])
         if correlation_rate < 1.0:
-            if self.last is None or self.last.shape != self.block.shape[1:]:
-                self.last = network.draw_noise(self.rng, 1, n_rows)[0]
             correlate(self.block, self.last, correlation_rate)
         network.silence(self.block, self.rng, exploration_probability)

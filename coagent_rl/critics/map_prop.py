@@ -89,8 +89,9 @@ def map_prop_td(
 
         δ = R + γ m(S') - m(S)
 
-    The arguments and the result are those of `coagent_rl.critics.td_lambda.td_lambda` and of `learn_map_prop_critic`; steps
-    ``noise_step`` and ``noise_step`` + 1 of ``noise`` are used.
+    The arguments and the result are those of `coagent_rl.critics.td_lambda.td_lambda` and of `learn_map_prop_critic`. Step
+    ``noise_step`` of ``noise`` is for S and the next one for S', so that a state has the same noise in both of the TD errors
+    that it is part of: with traces it then cancels.
     """
     if not (all_finite(next_observations) and all_finite(observations)):
         return False
@@ -98,12 +99,12 @@ def map_prop_td(
         if not math.isfinite(rewards[row]):
             return False
     output = layout[layout.shape[0] - 1, SLOT]
-    forward(layout, constants, parameters, activity, next_observations, noise, noise_step, SAMPLE)
+    forward(layout, constants, parameters, activity, next_observations, noise, noise_step + 1, SAMPLE)
     for row in range(rewards.size):
         td_errors[row] = rewards[row]
         if not terminated[row]:
             td_errors[row] += discount * activity[MEANS, row, output]
-    forward(layout, constants, parameters, activity, observations, noise, noise_step + 1, SAMPLE)
+    forward(layout, constants, parameters, activity, observations, noise, noise_step, SAMPLE)
     for row in range(rewards.size):
         td_errors[row] = 0.0 if ignored[row] else td_errors[row] - activity[MEANS, row, output]
         if not math.isfinite(td_errors[row]):
@@ -132,7 +133,7 @@ class MAPPropCritic:
     Args:
         learner: of a network of Gaussian units with one linear output.
         discount: γ.
-        noise: of the units; two steps of it are used per learning step.
+        noise: of the units.
         relaxation_steps: N ≥ 0.
         relaxation_rate: step size of the relaxation in units of each layer's variance.
         guard: least |output value - output mean| that scores are divided by, in standard deviations of the output. Values
@@ -160,7 +161,7 @@ class MAPPropCritic:
         self.guard = float(guard * learner.network.layers[-1].deviation)
         self.td_errors = np.zeros(learner.traces.shape[0])
         if noise.cursor:  # a loaded model, in the middle of a block
-            noise.draw_block(learner.network, self.td_errors.size)
+            noise.draw_block(learner.network, self.td_errors.size, overlapping=True)
 
     def learn(
         self,
@@ -174,10 +175,10 @@ class MAPPropCritic:
     ) -> bool:
         """Learn from one transition per environment and write ``td_errors``. See `map_prop_td` for arguments and result."""
         noise = self.noise
-        if noise.cursor + 2 > len(noise.block):
+        if noise.cursor + 1 >= len(noise.block):
             noise.cursor = 0
-            noise.draw_block(self.learner.network, self.td_errors.size)
-        noise.cursor += 2
+            noise.draw_block(self.learner.network, self.td_errors.size, overlapping=True)
+        noise.cursor += 1
         return bool(
             map_prop_td(
                 *self.learner.arguments,
@@ -191,7 +192,7 @@ class MAPPropCritic:
                 time,
                 self.td_errors,
                 noise.block,
-                noise.cursor - 2,
+                noise.cursor - 1,
                 self.n_steps,
                 self.step_sizes,
                 self.guard,
