@@ -76,11 +76,11 @@ class Noise:
             self.last = self.block[-1].copy()
         self._before_block = copy.deepcopy((self.rng, self.last))
         self.block = network.draw_noise(self.rng, max(2, NOISE_BLOCK // n_rows), n_rows)
-        if (overlapping or correlation_rate < 1.0) and (self.last is None or self.last.shape != self.block.shape[1:]):
-            self.last = network.draw_noise(self.rng, 1, n_rows)[0]
-        if overlapping:
-            assert self.last is not None
-            self.block = np.concatenate([self.last[None], self.block])
-        if correlation_rate < 1.0:
-            correlate(self.block, self.last, correlation_rate)
+        if overlapping or correlation_rate < 1.0:
+            if self.last is None or self.last.shape != self.block.shape[1:]:
+                self.last = network.draw_noise(self.rng, 1, n_rows)[0]
+            if overlapping:
+                self.block = np.concatenate([self.last[None], self.block])
+            if correlation_rate < 1.0:
+                correlate(self.block, self.last, correlation_rate)
         network.silence(self.block, self.rng, exploration_probability)
