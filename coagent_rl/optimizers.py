@@ -83,7 +83,9 @@ def ascend(layout: Array, settings: Array, rates: Array, parameters: Array, memo
     Args:
         layout: see `Network`.
         settings: OPTIMIZER code; SCHEDULE_STEPS, length of the linear schedule of the rates in environment steps;
-            WEIGHT_DECAY c: -2cw is added to the direction of the weights, not of the biases (Chung 2022, "Experiments");
+            WEIGHT_DECAY c: the weights, not the biases, shrink by α 2cw beside what the optimizer does (Chung 2022,
+            "Experiments"; decoupled as in Loshchilov & Hutter 2019, since an optimizer that divides by the size of the
+            direction would make any c as strong as the rule itself);
             N_UPDATES, number of steps taken, which is increased.
         rates: shape (2, depth), learning rates at the start and at the end of the schedule.
         parameters: shape (n_parameters,), updated in place.
@@ -97,10 +99,10 @@ def ascend(layout: Array, settings: Array, rates: Array, parameters: Array, memo
         w, b, end = layout[index, WEIGHTS], layout[index, BIASES], layout[index, END]
         direction = memory[DIRECTION, w:end]
         layer = parameters[w:end]
-        if settings[WEIGHT_DECAY] != 0.0:
-            pull = parameters.dtype.type(2.0 * settings[WEIGHT_DECAY])
-            for k in range(b - w):
-                direction[k] -= pull * layer[k]
         rate = rates[0, index] + progress * (rates[1, index] - rates[0, index])
         if rate != 0.0:
+            keep = parameters.dtype.type(1.0 - rate * 2.0 * settings[WEIGHT_DECAY])
+            if keep != 1.0:
+                for k in range(b - w):
+                    layer[k] *= keep
             step(settings[OPTIMIZER], direction, rate, corrections, layer, memory[FIRST, w:end], memory[SECOND, w:end])
