@@ -80,14 +80,18 @@ def map_prop_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
     """Draw around the released settings of MAP Propagation, in which the first layer learns fastest; the critic too."""
     decay = float(rng.choice([1.0, 0.1]))
     first, others = log_uniform(rng, 1e-3, 3e-2), log_uniform(rng, 1e-6, 1e-3)
-    start, λ = [first, others, others], float(rng.choice([0.9, 0.95, 0.97]))
+    start = [first, others, others]
     return {
-        "actor_lambda": λ,
-        "critic_lambda": λ,
         "actor_learning_rate": {"start": start, "end": [float(f"{rate * decay:.2g}") for rate in start], "steps": steps},
         "critic_learning_rate": [log_uniform(rng, 3e-3, 3e-2), log_uniform(rng, 1e-6, 1e-4), log_uniform(rng, 1e-7, 1e-5)],
         "temperature": float(rng.choice([1.0, 2.0, 4.0])),
     }
+
+
+def map_prop_rates_and_λ(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw the same, and λ of actor and critic."""
+    λ = float(rng.choice([0.9, 0.95, 0.97]))
+    return {"actor_lambda": λ, "critic_lambda": λ, **map_prop_rates(rng, steps)}
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ SEARCHES: dict[str, Search] = {
     "backprop": Search("backprop", "weight_max", {}, backprop_rates),
     "frozen": Search("reinforce", "weight_max", FROZEN, output_rate),
     "map_prop": Search("map_prop", "map_prop", {}, map_prop_rates),
+    "map_prop_lambda": Search("map_prop", "map_prop", {}, map_prop_rates_and_λ),
     "map_prop_frozen": Search("map_prop", "map_prop", FROZEN, output_rate),
 }
 
