@@ -33,7 +33,7 @@ WIDTHS = [
 """Width multipliers M: hidden layers of 64 M and 32 M units, and all other settings as they are at M = 1."""
 
 NORMS = [Variation("p", str(p), {} if p == 2 else {"norm_order": float(p)}) for p in (1, 2, 3, 4)]
-DECAYS = [Variation("c", str(c), {"weight_decay": c} if c else {}) for c in (0, 0.0001, 0.001, 0.01, 0.1)]
+DECAYS = [Variation("c", str(c), {"weight_decay": c} if c else {}) for c in (0, 0.00001, 0.0001, 0.001, 0.01)]
 
 
 RELEASED_λ = {
