@@ -18,6 +18,19 @@ N_OBSERVATIONS = 50
 METHODS: dict[str, Method] = {
     "map_prop": Method("MAP Propagation", "map_prop", "map_prop"),
     "map_prop_plain": Method("MAP Propagation, plain action map", "map_prop", "map_prop", PLAIN_MAP, {MOUNTAIN_CAR: {}}),
+    "map_prop_td": Method(
+        "MAP Propagation actor, TD(λ) critic, temperature 2",
+        "map_prop",
+        "map_prop",
+        {"critic": "td", "policy_kwargs": {"variance": [0.06, 0.2]}},
+        {
+            "LunarLander-v3": {
+                "critic_learning_rate": [2e-2, 2e-5, 2e-6],
+                "critic_lambda": 0.9,
+                "temperature": 2.0,
+            }
+        },
+    ),
     "reinforce": Method(
         "the same without relaxation (REINFORCE)",
         "map_prop",
@@ -33,6 +46,7 @@ METHODS: dict[str, Method] = {
         {
             "CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 5.6e-3], "actor_lambda": 0.9},
             "Acrobot-v1": {"actor_learning_rate": [0.0, 0.0, 5.6e-3], "actor_lambda": 0.9},
+            MOUNTAIN_CAR: {"actor_learning_rate": [0.0, 0.0, 3.6e-4], "actor_lambda": 0.8},
         },
     ),
 }

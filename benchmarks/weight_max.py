@@ -61,6 +61,7 @@ METHODS: dict[str, Method] = {
         {
             "CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 8.4e-4], "actor_lambda": 0.8},
             "Acrobot-v1": {"actor_learning_rate": [0.0, 0.0, 3.0e-3], "actor_lambda": 0.8},
+            "LunarLander-v3": {"actor_learning_rate": [0.0, 0.0, 4.4e-3], "actor_lambda": 0.8},
             MULTIPLEXER: {"actor_learning_rate": [0.0, 0.0, 1.9e-3]},
         },
     ),
