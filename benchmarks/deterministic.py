@@ -54,6 +54,8 @@ def main() -> None:
     arguments = p.parse_args()
     algorithm, table = arguments.algorithm, TABLES[arguments.algorithm]
     envs = arguments.envs or list(table.episodes)
+    if unknown := set(envs) - set(table.episodes):
+        p.error(f"unknown environments: {', '.join(sorted(unknown))}; those of the table are {', '.join(table.episodes)}")
     seeds = [
         (env_id, seed)
         for env_id in envs

@@ -77,7 +77,7 @@ def relaxation(arguments: argparse.Namespace) -> None:
     run = TABLE.runs("map_prop", "CartPole-v1", parse_seeds(arguments.seeds)[:1])[0]
     model, rng = trained_model(run), np.random.default_rng(run.seed)
     trained, untrained = model.policy.actor, initial_model(run).policy.actor
-    observations = observations_of(model, run.env_id, run.seed)[:: 5000 // N_OBSERVATIONS]
+    observations = observations_of(model, run)[:: 5000 // N_OBSERVATIONS]
     lines = ["| network | relaxation steps | samples | first layer | second layer | output |", "|---" * 6 + "|"]
     for name, network in (("untrained", untrained), ("trained", trained)):
         energies, found = relaxation_energies(network, observations, rng), {}

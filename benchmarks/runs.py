@@ -93,6 +93,8 @@ def initial_model(run: Run) -> CoagentAlgorithm:
     from coagent_rl.training.hyperparameters import RUN_KEYS
     from coagent_rl.training.run import algorithm_class, make_environments
 
+    if run.settings.get("normalize"):
+        raise ValueError("The statistics of the normaliser are not kept with a run: its model cannot be made again.")
     settings = {key: value for key, value in run.settings.items() if key not in RUN_KEYS}
     env = make_environments(run.env_id, 1, run.seed, {}, run.settings.get("env_wrapper"))
     return algorithm_class(run.algorithm)("MlpPolicy", env, seed=run.seed, **settings)
@@ -110,11 +112,11 @@ def trained_model(run: Run) -> CoagentAlgorithm:
     return model
 
 
-def observations_of(model: CoagentAlgorithm, env_id: str, seed: int, n_steps: int = 5000) -> np.ndarray:
+def observations_of(model: CoagentAlgorithm, run: Run, n_steps: int = 5000) -> np.ndarray:
     """What a trained agent meets: observations of ``n_steps`` steps of its sampled policy, shape (n_steps, n_inputs)."""
     from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments
 
-    env = make_environments(env_id, 1, seed + EVALUATION_SEED_OFFSET, {})
+    env = make_environments(run.env_id, 1, run.seed + EVALUATION_SEED_OFFSET, {}, run.settings.get("env_wrapper"))
     observation, seen = env.reset(), []
     for _ in range(n_steps):
         seen.append(observation[0])

@@ -215,7 +215,7 @@ def correlations(arguments: argparse.Namespace) -> None:
         for run in TABLE1.runs(method, env_id, seeds):
             if run.path.exists():
                 model = trained_model(run)
-                network, seen = model.policy.actor, observations_of(model, env_id, run.seed)
+                network, seen = model.policy.actor, observations_of(model, run)
                 drawn, means = (
                     unit_statistics(network, seen, np.random.default_rng(run.seed), of_means) for of_means in (False, True)
                 )

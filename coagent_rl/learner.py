@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch as th
@@ -82,11 +82,7 @@ class Learner:
 
     def state_dict(self) -> dict[str, th.Tensor]:
         """Traces, signals, ring of past steps, the optimizer's memory and its number of updates, as copies."""
-        arrays = {name: getattr(self, name) for name in (*self._PER_ENVIRONMENT, "memory")}
-        return {
-            **{name: th.from_numpy(array.copy()) for name, array in arrays.items()},
-            "n_updates": th.tensor(int(self.settings[N_UPDATES])),
-        }
+        return copies(self._arrays(), self.settings)
 
     def load_state_dict(self, state: Mapping[str, th.Tensor], strict: bool = True) -> None:
         """Put back what `state_dict` gave.
@@ -96,17 +92,42 @@ class Learner:
         Raises:
             ValueError: for missing or unknown names (where ``strict``), or the memory of another network.
         """
-        known = {*self._PER_ENVIRONMENT, "memory", "n_updates"}
-        if strict and set(state) != known:
-            raise ValueError(f"A learner's state holds {sorted(known)}, not {sorted(state)}.")
-        for name in sorted(known & set(state)):
-            given = np.asarray(state[name])
-            if name == "n_updates":
-                self.settings[N_UPDATES] = float(given)
-                continue
-            array: np.ndarray = getattr(self, name)
-            if given.shape != array.shape:
-                if name in self._PER_ENVIRONMENT and given.ndim == array.ndim:
-                    continue
-                raise ValueError(f"{name}: shape {given.shape} was given where {array.shape} is needed.")
-            array[...] = given
+        put_back(state, self._arrays(), self.settings, self._PER_ENVIRONMENT, strict)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in (*self._PER_ENVIRONMENT, "memory")}
+
+
+def copies(arrays: Mapping[str, np.ndarray], settings: np.ndarray) -> dict[str, th.Tensor]:
+    """Return copies of arrays, and the optimizer's number of updates, as a state."""
+    tensors = {name: th.from_numpy(array.copy()) for name, array in arrays.items()}
+    return {**tensors, "n_updates": th.tensor(int(settings[N_UPDATES]))}
+
+
+def put_back(
+    state: Mapping[str, th.Tensor],
+    arrays: Mapping[str, np.ndarray],
+    settings: np.ndarray,
+    per_environment: Sequence[str],
+    strict: bool,
+) -> None:
+    """Put a state that `copies` made back into the arrays and settings.
+
+    Args:
+        per_environment: names that are passed over where the number of environments is another.
+        strict: whether names must match.
+
+    Raises:
+        ValueError: for missing or unknown names (where ``strict``), or an array of another shape.
+    """
+    known = {*arrays, "n_updates"}
+    if strict and set(state) != known:
+        raise ValueError(f"A learner's state holds {sorted(known)}, not {sorted(state)}.")
+    for name in sorted(known & set(state)):
+        given = np.asarray(state[name])
+        if name == "n_updates":
+            settings[N_UPDATES] = float(given)
+        elif given.shape == arrays[name].shape:
+            arrays[name][...] = given
+        elif name not in per_environment or given.ndim != arrays[name].ndim:
+            raise ValueError(f"{name}: shape {given.shape} was given where {arrays[name].shape} is needed.")

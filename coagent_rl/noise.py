@@ -41,7 +41,7 @@ class Noise:
     Attributes:
         block: shape (n_steps, n_rows, width), see `Network.draw_noise`.
         cursor: the first step of the block that is still unused.
-        last: noise of the step before the block, shape (n_rows, width), where the block depends on it.
+        last: where blocks depend on each other, the noise with which the next one goes on, shape (n_rows, width).
     """
 
     def __init__(self, rng: np.random.Generator, cursor: int = 0, last: np.ndarray | None = None) -> None:

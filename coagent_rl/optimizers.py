@@ -26,6 +26,7 @@ def step(
     direction: Array,
     rate: float,
     corrections: tuple[float, float],
+    decay: float,
     parameters: Array,
     first: Array,
     second: Array,
@@ -37,13 +38,15 @@ def step(
         direction: g.
         rate: α.
         corrections: Adam's bias corrections, see `adam_corrections`.
+        decay: share of the parameters that they lose beside the optimizer's step, in the same addition: alone, a small
+            one would be rounded away.
         parameters: updated in place.
         first, second: running means of g and g², updated in place.
 
     Source: Kingma & Ba (2015), algorithm 1; Tieleman & Hinton (2012).
     """
     real = parameters.dtype.type
-    tiny, tiny_square, zero = real(TINY), real(TINY * TINY), real(0.0)
+    tiny, tiny_square, zero, lost = real(TINY), real(TINY * TINY), real(0.0), real(decay)
     if optimizer == ADAM:
         # α m̂ / (√v̂ + ε) with both bias corrections taken out of the loop.
         α = real(rate * corrections[1] / corrections[0])
@@ -55,7 +58,7 @@ def step(
             v = flush(β2 * second[k] + γ2 * (g * g), tiny_square, zero)
             first[k] = m
             second[k] = v
-            parameters[k] += α * m / (math.sqrt(v) + ε)
+            parameters[k] += α * m / (math.sqrt(v) + ε) - lost * parameters[k]
     elif optimizer == RMSPROP:
         α, ε = real(rate), real(EPSILON)
         β2, γ2 = real(RMSPROP_DECAY), real(1.0 - RMSPROP_DECAY)
@@ -63,11 +66,11 @@ def step(
             g = flush(direction[k], tiny, zero)
             v = flush(β2 * second[k] + γ2 * (g * g), tiny_square, zero)
             second[k] = v
-            parameters[k] += α * g / (math.sqrt(v) + ε)
+            parameters[k] += α * g / (math.sqrt(v) + ε) - lost * parameters[k]
     else:
         α = real(rate)
         for k in range(parameters.size):
-            parameters[k] += α * direction[k]
+            parameters[k] += α * direction[k] - lost * parameters[k]
 
 
 # Rows of `memory`, of shape (3, n_parameters): the direction that the rule asks for, running means of it and of its square.
@@ -97,12 +100,17 @@ def ascend(layout: Array, settings: Array, rates: Array, parameters: Array, memo
     progress = min(time / settings[SCHEDULE_STEPS], 1.0)
     for index in range(layout.shape[0]):
         w, b, end = layout[index, WEIGHTS], layout[index, BIASES], layout[index, END]
-        direction = memory[DIRECTION, w:end]
-        layer = parameters[w:end]
         rate = rates[0, index] + progress * (rates[1, index] - rates[0, index])
         if rate != 0.0:
-            keep = parameters.dtype.type(1.0 - rate * 2.0 * settings[WEIGHT_DECAY])
-            if keep != 1.0:
-                for k in range(b - w):
-                    layer[k] *= keep
-            step(settings[OPTIMIZER], direction, rate, corrections, layer, memory[FIRST, w:end], memory[SECOND, w:end])
+            decay = 2.0 * settings[WEIGHT_DECAY] * rate
+            for start, stop, lost in ((w, b, decay), (b, end, 0.0)):
+                step(
+                    settings[OPTIMIZER],
+                    memory[DIRECTION, start:stop],
+                    rate,
+                    corrections,
+                    lost,
+                    parameters[start:stop],
+                    memory[FIRST, start:stop],
+                    memory[SECOND, start:stop],
+                )

@@ -11,6 +11,11 @@ import numpy as np
 Rates = float | Sequence[float]
 
 
+def is_positive(value: object) -> bool:
+    """Whether something is a positive, finite number."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0.0 < float(value) < np.inf
+
+
 @dataclass(frozen=True)
 class LinearSchedule:
     """Linear from ``start`` to ``end`` over ``steps`` environment steps, then constant.

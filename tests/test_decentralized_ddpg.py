@@ -4,15 +4,19 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 
 from coagent_rl import DecentralizedDDPG
+from coagent_rl.agents import CoagentPolicy
 from coagent_rl.agents.decentralized_ddpg import learn_deterministic_policy, means_of_values
 from coagent_rl.critics.per_neuron import NeuronCritics
+from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import MEANS, VALUES, forward
 from coagent_rl.noise import Noise, correlate
 from coagent_rl.schedules import constant_schedule
+from coagent_rl.training.run import Options, train
 
 SMALL = {"net_arch": [8, 6]}
 KINDS = ["linear", "compatible", "quadratic"]
@@ -120,7 +124,7 @@ def test_updates_are_those_of_single_neurons(kind, shared, units) -> None:
                     arguments = (v, a, μ, next_v, next_a, terminated[row], ignored[row], discount)
                     δ = neuron.error(reinforcements[row], *arguments)
                     e = traces[row][index][j] = (0 if starts[row] else decay) * traces[row][index][j] + φ
-                    change += (δ * e - (neuron.w @ φ) * φ * shared) / n_rows
+                    change += (δ * e - (neuron.w @ φ) * φ * (shared and not ignored[row])) / n_rows
                     assert critics.errors[row, slot + j] == pytest.approx(δ, rel=1e-9, abs=1e-12)
                 neuron.w += α * change
                 gradient = np.zeros(n_in + 1)
@@ -236,7 +240,7 @@ def test_replay(td_source) -> None:
     stored = buffer.actions[:50, 0]
     hidden = slice(0, 8)
     activity = network.activity(50)
-    activity[VALUES][:, :3], activity[VALUES][:, 3:] = buffer.observations[:50, 0], stored
+    activity[VALUES][:, :3], activity[VALUES][:, model._value_columns] = buffer.observations[:50, 0], stored
     network.parameters[:] = before
     means_of_values(network.layout, network.constants, network.parameters, activity)
     tried = stored[:30, hidden] - activity[MEANS][:30, network.slot(0)]  # of the time before learning
@@ -257,11 +261,49 @@ def test_replayed_training_can_be_resumed(tmp_path) -> None:
     resumed.learn(100, reset_num_timesteps=False)
     np.testing.assert_array_equal(resumed.policy.actor.parameters, whole.policy.actor.parameters)
     np.testing.assert_array_equal(resumed.neuron_critics.weights, whole.neuron_critics.weights)
-    other = DecentralizedDDPG("MlpPolicy", "Acrobot-v1", buffer_size=10, policy_kwargs=SMALL)
+    other = DecentralizedDDPG("MlpPolicy", "Acrobot-v1", buffer_size=200, policy_kwargs=SMALL)
     with pytest.raises(ValueError, match="does not hold a replay buffer of this model"):
         other.load_replay_buffer(tmp_path / "buffer.pkl")
     with pytest.raises(ValueError, match="buffer_size is None"):
         DecentralizedDDPG("MlpPolicy", "Acrobot-v1", policy_kwargs=SMALL).save_replay_buffer(tmp_path / "x.pkl")
+
+
+def test_the_buffer_of_another_task_is_refused(tmp_path) -> None:
+    kwargs = {"buffer_size": 200, "policy_kwargs": SMALL}
+    DecentralizedDDPG("MlpPolicy", "Pendulum-v1", **kwargs).learn(5).save_replay_buffer(tmp_path / "buffer.pkl")
+    with pytest.raises(ValueError, match="does not hold a replay buffer of this model"):
+        DecentralizedDDPG("MlpPolicy", "MountainCarContinuous-v0", **kwargs).load_replay_buffer(tmp_path / "buffer.pkl")
+
+
+def test_a_run_keeps_its_replay_buffer(tmp_path) -> None:
+    settings = {"n_timesteps": 150, "buffer_size": 500, "policy_kwargs": SMALL}
+    train("decentralized_ddpg", "Pendulum-v1", settings, 0, Options(folder=tmp_path, eval_freq=-1, final_eval_episodes=0))
+    assert (tmp_path / "replay_buffer.pkl").is_file()
+    options = Options(trained_agent=str(tmp_path / "Pendulum-v1.zip"), final_eval_episodes=0)
+    result = train("decentralized_ddpg", "Pendulum-v1", {**settings, "n_timesteps": 10}, 0, options)
+    assert result.model.replay_buffer.size() == 160
+
+
+def test_replay_marks_the_cut_step_of_one_environment_only() -> None:
+    """With zero_td_error, an environment that is cut does not take the transitions of the others with it."""
+    env = SerialVecEnv([lambda n=n: Monitor(gym.wrappers.TimeLimit(gym.make("Pendulum-v1"), n)) for n in (5, 200)])
+    kwargs = {"buffer_size": 400, "truncation": "zero_td_error", "policy_kwargs": SMALL}
+    buffer = DecentralizedDDPG("MlpPolicy", env, seed=0, **kwargs).learn(100).replay_buffer
+    assert buffer.size() == 50
+    np.testing.assert_array_equal(buffer.timeouts[:50].sum(axis=0), [10, 0])
+
+
+@pytest.mark.parametrize("td_source", ["shared", "neuron"])
+def test_divergence_is_an_error_that_names_the_rate(td_source) -> None:
+    kwargs = {"critic_kind": "quadratic", "optimizer": "sgd", "neuron_critic_learning_rate": 1e6, "policy_kwargs": SMALL}
+    model = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", td_source=td_source, critic_learning_rate=0.0, seed=0, **kwargs)
+    with pytest.raises(ValueError, match=r"neurons' critics are not finite at time step .* neuron_critic_learning_rate"):
+        model.learn(3000)
+
+
+def test_only_its_own_policy_is_accepted() -> None:
+    with pytest.raises(ValueError, match="subclass of BoundedPolicy"):
+        DecentralizedDDPG(CoagentPolicy, "Pendulum-v1", policy_kwargs=SMALL)
 
 
 class Follow(gym.Env):
@@ -327,6 +369,9 @@ def test_everything_stays_finite(env, kind, td_source) -> None:
         ({"noise_correlation_rate": 0.0}, r"noise_correlation_rate must lie in \(0, 1\], not 0.0"),
         ({"neuron_critic_lambda": 1.5}, r"neuron_critic_lambda must lie in \[0, 1\]"),
         ({"hidden_noise": 0.0}, "hidden_noise must be positive"),
+        ({"actor_lambda": 0.9}, "actor_lambda must be 0, not 0.9"),
+        ({"buffer_size": 10, "learning_starts": 11}, "nothing would be learned"),
+        ({"policy_kwargs": {**SMALL, "learned_deviation": True}}, "noise is not learned"),
         ({"tau": 0.0}, "tau must lie in"),
         ({"buffer_size": 0}, "buffer_size must be a whole number from 1, not 0"),
         ({"batch_size": 0}, "batch_size must be a whole number from 1"),

@@ -53,7 +53,7 @@ def test_optimizers_agree_with_torch(name: str) -> None:
         gradient = rng.standard_normal(7) * 10.0 ** rng.integers(-4, 4, 7)
         reference.grad = th.tensor(-gradient)  # torch descends
         optimizer.step()
-        step(OPTIMIZERS[name], gradient, 0.02, adam_corrections(float(count)), parameters, first, second)
+        step(OPTIMIZERS[name], gradient, 0.02, adam_corrections(float(count)), 0.0, parameters, first, second)
     np.testing.assert_allclose(parameters, reference.detach().numpy(), rtol=1e-10)
 
 
@@ -159,8 +159,10 @@ def test_reinforce_gives_every_unit_the_td_error() -> None:
     np.testing.assert_allclose(learner.memory[DIRECTION], expected, rtol=1e-12)
 
 
-def test_weight_decay_pulls_the_weights_and_does_not_leak_into_the_signal() -> None:
-    decayed, plain = actor(weight_decay=0.1), actor()
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_weight_decay_pulls_the_weights_and_does_not_leak_into_the_signal(optimizer: str) -> None:
+    """Beside the optimizer's step, whatever that is."""
+    decayed, plain = actor(weight_decay=0.1, optimizer=optimizer), actor(optimizer=optimizer)
     before = plain.network.parameters.copy()
     for learner in (decayed, plain):
         act(learner, np.ones((1, 3)), np.random.default_rng(0))

@@ -181,6 +181,22 @@ def test_a_critic_whose_value_meets_its_mean_does_not_diverge(n_steps) -> None:
     assert 0.0 < largest < 0.01 * 100 / 5e-4
 
 
+def test_a_state_has_the_same_noise_in_both_of_its_td_errors() -> None:
+    """With frozen weights, no reward and γ = 1, TD errors add up to m(end) - m(start), across the end of a block of noise."""
+    network = Network(3, [Layer("gaussian_softplus", 4, deviation=0.5), Layer("gaussian_linear", 1)])
+    network.initialise(np.random.default_rng(0))
+    critic = MAPPropCritic(Learner(network, 1, constant_schedule(0.0), "sgd", 0.0), 1.0, Noise(np.random.default_rng(1)))
+    states = np.random.default_rng(2).standard_normal((5001, 1, 3)).astype(np.float32)
+    total, reached = 0.0, []
+    for time in range(5000):
+        assert critic.learn(states[time], np.zeros(1), states[time + 1], NEVER, NEVER, NEVER, time)
+        total += critic.td_errors[0]
+        reached.append(total)
+    # m(S_t) - m(S_0), whose spread does not grow: fresh noise for every TD error would make it a random walk.
+    assert np.std(reached[4000:]) == pytest.approx(np.std(reached[:1000]), rel=0.1)
+    assert np.abs(reached).max() < 12
+
+
 def test_critic_learns_the_values_of_a_chain() -> None:
     """Three states in a row, reward 1 at the end: values 0.81, 0.9 and 1 with a discount of 0.9."""
     network = Network(3, [Layer("gaussian_softplus", 16, deviation=0.1), Layer("gaussian_linear", 1, deviation=0.1)])
@@ -248,7 +264,10 @@ def test_the_kernel_refuses_values_that_are_not_finite() -> None:
         ({"critic": "td", "policy_kwargs": {**SMALL, "critic_units": "gaussian_tanh"}}, "trains deterministic hidden units"),
         ({"policy_kwargs": {**SMALL, "critic_units": "bernoulli"}}, "critic_units must be deterministic or Gaussian"),
         ({"critic_kwargs": {"steps": 3}}, "critic_kwargs: unknown 'steps'; known: relaxation_steps"),
-        ({"critic_kwargs": {"guard": 0.0}}, "guard must be positive"),
+        ({"critic_kwargs": {"guard": 0.0}}, "guard must be a positive number"),
+        ({"critic_kwargs": {"guard": "a"}}, "guard must be a positive number, not 'a'"),
+        ({"policy_kwargs": {**SMALL, "variance": None}}, "variance must be a positive number"),
+        ({"critic": ["td"]}, "critic must be one of"),
         ({"critic": "td", "critic_kwargs": {"guard": 0.1}}, "critic_kwargs are for the critic 'map_prop'"),
         ({"critic": "mc"}, "critic must be one of"),
         ({"reward_clip": 0.0}, "reward_clip must be positive or None"),
@@ -308,5 +327,9 @@ def test_relaxation_turns_updates_towards_backprops(tmp_path) -> None:
     assert energies.shape == (21, 5)
     relaxation_figure(tmp_path / "relaxation.png", energies, {"N = 0": before, "N = 200": after}, "test")
     assert (tmp_path / "relaxation.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="must have 4 numbers each"):
+        relaxation_energies(network, np.zeros((5, 3)), rng)
+    with pytest.raises(ValueError, match="3 values of the output layer, not 1"):
+        update_angles(network, x, 1, rng)
     with pytest.raises(ValueError, match="Gaussian hidden units"):
         relaxation_energies(Network(2, [Layer("bernoulli", 2), Layer("softmax", 2)]), np.zeros((1, 2)), rng)

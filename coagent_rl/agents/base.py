@@ -177,7 +177,7 @@ class CoagentAlgorithm(BaseAlgorithm):
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)!r}.")
         if not self.weight_decay >= 0.0:
             raise ValueError(f"weight_decay must not be negative, not {self.weight_decay!r}.")
-        if self.critic not in CRITICS:
+        if not isinstance(self.critic, str | None) or self.critic not in CRITICS:
             raise ValueError(f"critic must be one of {tuple(CRITICS)}, not {self.critic!r}.")
         if self.critic != "map_prop" and self.critic_kwargs:
             raise ValueError(
@@ -376,6 +376,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         callback.on_training_end()
         return self
 
+    def _td_errors(self) -> np.ndarray:
+        """TD errors of the last learning step, for the logger."""
+        return self.critic_model.td_errors
+
     def _learning_rows(self) -> int:
         """Return the number of transitions that one learning step learns from."""
         return self.n_envs
@@ -436,7 +440,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
         self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.record("train/td_error", float(np.mean(np.abs(self.critic_model.td_errors))))
+        self.logger.record("train/td_error", float(np.mean(np.abs(self._td_errors()))))
         self.logger.record("train/actor_learning_rate", float(self.actor.learning_rates(self.num_timesteps)[-1]))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.dump(step=self.num_timesteps)

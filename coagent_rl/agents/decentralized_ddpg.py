@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from coagent_rl.critics.per_neuron import NeuronCritics
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer
-from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, layer_means
-from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
+from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, means_of_layer
+from coagent_rl.networks.layout import END, N_INPUTS, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import slope
 from coagent_rl.noise import Noise
 from coagent_rl.optimizers import DIRECTION, ascend
@@ -44,7 +45,7 @@ def learn_deterministic_policy(
     critic_layout: Array,
     critic_weights: Array,
     kind: int,
-) -> None:
+) -> bool:
     """One learning step of all neurons: Δk = ∂Q/∂a ∂a/∂k at a = μ(v), each with its own critic.
 
     Args:
@@ -53,6 +54,9 @@ def learn_deterministic_policy(
         time: environment steps so far.
         critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
 
+    Returns:
+        Whether all slopes ∂Q/∂a are finite; nothing is learned where one is not.
+
     Source: Silver et al. (2014), eq. 9; Guss (2016), §4.2.
     """
     for row in range(traces.shape[0]):
@@ -60,12 +64,18 @@ def learn_deterministic_policy(
             _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
             means, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
             slope(activation, constants[index, TEMPERATURE], means, slopes)
-            weights = critic_weights[critic_layout[index, 6] : critic_layout[index, 8]].reshape(critic_layout[index, 2], n)
+            own = critic_weights[critic_layout[index, WEIGHTS] : critic_layout[index, END]]
+            weights = own.reshape(critic_layout[index, N_INPUTS], n)
             v = activity[VALUES, row, inputs : inputs + n_in]
-            action_slopes(kind, weights[n_in + 1 :], v, means, slopes, activity[SIGNALS, row, slot : slot + n])
+            signals = activity[SIGNALS, row, slot : slot + n]
+            action_slopes(kind, weights[n_in + 1 :], v, means, slopes, signals)
+            for j in range(n):
+                if not math.isfinite(signals[j]):
+                    return False
     accumulate(layout, activity, episode_starts, 0.0, traces)
     three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
+    return True
 
 
 @kernel
@@ -73,18 +83,7 @@ def means_of_values(layout: Array, constants: Array, parameters: Array, activity
     """Write the MEANS of all layers and rows, given the VALUES of the layers below."""
     for row in range(activity.shape[1]):
         for index in range(layout.shape[0]):
-            distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
-            layer_means(
-                distribution,
-                activation,
-                n_values,
-                constants[index, TEMPERATURE],
-                constants[index, DEVIATION],
-                parameters[w:b].reshape(n_in, n_pre),
-                parameters[b:end],
-                activity[VALUES, row, inputs : inputs + n_in],
-                activity[MEANS, row, slot:],
-            )
+            means_of_layer(layout, constants, parameters, index, activity[VALUES, row], activity[MEANS, row])
 
 
 class BoundedPolicy(CoagentPolicy):
@@ -124,13 +123,16 @@ class DecentralizedDDPG(CoagentAlgorithm):
         td_source: where the TD error comes from: ``"shared"``, one state-value critic for all (``critic="td"``), or
             ``"neuron"``, each neuron's own critic with a target copy (the paper's).
         neuron_critic_learning_rate: of the neurons' critics; as the other rates.
-        neuron_critic_lambda: trace decay rate of the neurons' critics when learning online.
+        neuron_critic_lambda: trace decay rate of the neurons' critics when learning online; replayed transitions have no
+            traces, neither there nor in the shared critic.
         hidden_noise, output_noise: standard deviation of the noise of hidden and of output neurons.
         noise_correlation_rate: θ of the Ornstein-Uhlenbeck noise of all neurons in (0, 1]; 1 is white noise.
         exploration_probability: of each hidden neuron at each step; the others put out their mean. Output neurons always
             explore.
         buffer_size: number of transitions to replay, or None to learn online.
-        batch_size, learning_starts, train_freq, gradient_steps: as in Stable-Baselines3's DDPG, where there is a buffer.
+        batch_size, learning_starts, train_freq, gradient_steps: with a buffer, as in Stable-Baselines3's DDPG, except that
+            exploration is the neurons' from the first step, and that `VecNormalize` normalises transitions once, when
+            they are stored. Learning starts when so many transitions are in the buffer.
         tau: share by which target copies follow (they are used with ``td_source="neuron"``).
 
     The others are those of `CoagentAlgorithm`. In ``policy_kwargs``, ``units`` and ``output_units`` (both
@@ -197,6 +199,8 @@ class DecentralizedDDPG(CoagentAlgorithm):
         for name, known in (("critic_kind", tuple(CRITIC_KINDS)), ("td_source", TD_SOURCES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, not {getattr(self, name)!r}.")
+        if self.actor_lambda != 0.0:
+            raise ValueError(f"actor_lambda must be 0, not {self.actor_lambda!r}: the neurons' critics have the traces.")
         if (self.critic is None) != (self.td_source == "neuron"):
             raise ValueError(f"td_source={self.td_source!r} does not go with critic={self.critic!r}.")
         for name in ("neuron_critic_lambda", "tau", "noise_correlation_rate", "exploration_probability"):
@@ -213,8 +217,17 @@ class DecentralizedDDPG(CoagentAlgorithm):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}.")
+        if self.buffer_size is not None and self.learning_starts > self.buffer_size:
+            raise ValueError(
+                f"learning_starts ({self.learning_starts}) is more than buffer_size ({self.buffer_size}): "
+                f"nothing would be learned."
+            )
 
     def _policy_arguments(self) -> dict[str, Any]:
+        if not issubclass(self.policy_class, BoundedPolicy):
+            raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of BoundedPolicy, not {self.policy_class}.")
+        if self.policy_kwargs.get("learned_deviation"):
+            raise ValueError("learned_deviation is not defined here: the neurons' noise is not learned.")
         units = self.policy_kwargs.get("units", "gaussian_tanh")
         if not str(units).startswith("gaussian_"):
             raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
@@ -245,12 +258,12 @@ class DecentralizedDDPG(CoagentAlgorithm):
             self.tau,
         )
         self._always = np.ones(rows, dtype=bool)
+        self._value_columns = np.concatenate([np.arange(network.width)[network.slot(i)] for i in range(network.depth)])
         if self.buffer_size is not None:
-            n_values = network.width - network.n_inputs
             self.replay_buffer = ReplayBuffer(
                 self.buffer_size,
                 spaces.Box(-np.inf, np.inf, (network.n_inputs,), np.float32),
-                spaces.Box(-np.inf, np.inf, (n_values,), np.float32),
+                spaces.Box(-np.inf, np.inf, (self._value_columns.size,), np.float32),
                 device="cpu",
                 n_envs=self.n_envs,
             )
@@ -289,12 +302,11 @@ class DecentralizedDDPG(CoagentAlgorithm):
         if not (np.isfinite(rewards).all() and np.isfinite(ends).all()):
             self._raise_not_finite(ends, rewards)
         buffer = self.replay_buffer
-        # A step whose TD error is to be ignored (zero_td_error) teaches nothing: it is not stored as one that terminated.
-        infos: list[dict[str, Any]] = [{} for _ in range(self.n_envs)]
-        if not np.any(ignored):
-            buffer.add(observations, ends, acting[VALUES][:, network.n_inputs :], rewards, terminated, infos)
-        time = self.num_timesteps + self.n_envs
-        if time >= self.learning_starts and (time // self.n_envs) % self.train_freq == 0 and buffer.size() > 0:
+        # The buffer's mark for time limits is used for steps whose TD error is to be ignored (zero_td_error).
+        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": bool(flag)} for flag in ignored]
+        buffer.add(observations, ends, acting[VALUES][:, self._value_columns], rewards, terminated, infos)
+        steps = self.num_timesteps // self.n_envs + 1
+        if buffer.size() * self.n_envs >= self.learning_starts and steps % self.train_freq == 0:
             for _ in range(self.gradient_steps):
                 self._learn_replayed(buffer)
 
@@ -305,11 +317,11 @@ class DecentralizedDDPG(CoagentAlgorithm):
         envs = self.replay_rng.integers(0, self.n_envs, self.batch_size)
         observations = buffer.observations[steps, envs]
         activity[VALUES][:, : network.n_inputs] = observations
-        activity[VALUES][:, network.n_inputs :] = buffer.actions[steps, envs]
+        activity[VALUES][:, self._value_columns] = buffer.actions[steps, envs]
         means_of_values(network.layout, network.constants, network.parameters, activity)
         rewards, terminated = buffer.rewards[steps, envs], buffer.dones[steps, envs] > 0.0
-        ends = buffer.next_observations[steps, envs]
-        self._learn_batch(observations, rewards, ends, terminated, ~self._always, self._always)
+        ends, ignored = buffer.next_observations[steps, envs], buffer.timeouts[steps, envs] > 0.0
+        self._learn_batch(observations, rewards, ends, terminated, ignored, self._always)
 
     def _learn_batch(
         self,
@@ -324,14 +336,25 @@ class DecentralizedDDPG(CoagentAlgorithm):
         critic, time = self.critic_model, self.num_timesteps
         if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, time):
             self._raise_not_finite(ends, rewards)
-        activity = self.actor.activity
-        self.neuron_critics.learn(activity, critic.td_errors, ends, terminated, ignored, episode_starts, time)
+        activity, critics = self.actor.activity, self.neuron_critics
+        if not critics.learn(activity, critic.td_errors, ends, terminated, ignored, episode_starts, time):
+            self._raise_diverged()
         self._learn_actor(self.actor, critic.td_errors, episode_starts)
+
+    def _td_errors(self) -> np.ndarray:
+        return self.neuron_critics.errors[:, self._value_columns]
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         critics = self.neuron_critics
-        learn_deterministic_policy(
-            *actor.arguments, self._always, self.num_timesteps, critics.layout, critics.weights, critics.kind
+        arguments = (self._always, self.num_timesteps, critics.layout, critics.weights, critics.kind)
+        if not learn_deterministic_policy(*actor.arguments, *arguments):
+            self._raise_diverged()
+
+    def _raise_diverged(self) -> None:
+        raise ValueError(
+            f"The neurons' critics are not finite at time step {self.num_timesteps}: their weights have diverged. The actor "
+            f"did not learn from them. Lower neuron_critic_learning_rate or actor_learning_rate, or normalise observations "
+            f"and rewards."
         )
 
     # ------------------------------------------------------------------ saving and loading
@@ -350,7 +373,8 @@ class DecentralizedDDPG(CoagentAlgorithm):
         """
         buffer = load_from_pkl(path, self.verbose)
         own = self.replay_buffer
-        if own is None or not isinstance(buffer, ReplayBuffer) or buffer.actions.shape[1:] != own.actions.shape[1:]:
+        shapes = [(b.observations.shape[1:], b.actions.shape[1:]) for b in (own, buffer) if isinstance(b, ReplayBuffer)]
+        if len(shapes) != 2 or shapes[0] != shapes[1]:
             raise ValueError(f"{path} does not hold a replay buffer of this model.")
         self.replay_buffer = buffer
 
@@ -359,4 +383,4 @@ class DecentralizedDDPG(CoagentAlgorithm):
         return [*names, "neuron_critics"], variables
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "neuron_critics", "replay_buffer", "_always"]
+        return [*super()._excluded_save_params(), "neuron_critics", "replay_buffer", "_always", "_value_columns"]

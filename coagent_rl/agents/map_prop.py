@@ -68,7 +68,7 @@ class MAPProp(CoagentAlgorithm):
     ``learned_deviation=False`` and ``variance=0.1`` as defaults.
 
     Raises:
-        ValueError: also if the relaxation diverges, before anything is learned from it.
+        ValueError: also if the relaxation diverges, before the network that diverged learns from it.
 
     Example:
         >>> from coagent_rl import MAPProp

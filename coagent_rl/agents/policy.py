@@ -13,7 +13,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.units import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
+from coagent_rl.networks.units import GAUSSIAN, MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
+from coagent_rl.schedules import is_positive
 
 DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
@@ -69,8 +70,8 @@ def hidden_sizes(net_arch: NetArch) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
     """Give the Gaussian layers their variances, a number for all or one each."""
     n_gaussian = sum(layer.is_gaussian for layer in layers)
-    given = [variance] * n_gaussian if isinstance(variance, (int, float)) else list(variance)
-    if len(given) != n_gaussian or not all(isinstance(v, (int, float)) and 0.0 < v < np.inf for v in given):
+    given = list(variance) if isinstance(variance, Sequence | np.ndarray) else [variance] * n_gaussian
+    if len(given) != n_gaussian or not all(is_positive(v) for v in given):
         raise ValueError(
             f"{name} must be a positive number, or one for each of the {n_gaussian} layers of Gaussian units, "
             f"not {variance!r}."
@@ -156,7 +157,8 @@ class CoagentPolicy(BasePolicy):
         self.value: Network | None = None
         if has_critic:
             hidden = [Layer(critic_units, n) for n in critic_sizes]
-            value = Layer("gaussian_linear" if any(layer.is_gaussian for layer in hidden) else "linear", 1)
+            is_gaussian = UNIT_KINDS.get(critic_units, (None,))[0] == GAUSSIAN
+            value = Layer("gaussian_linear" if is_gaussian else "linear", 1)
             if any(layer.is_stochastic and not layer.is_gaussian for layer in hidden):
                 raise ValueError(f"critic_units must be deterministic or Gaussian, not {critic_units!r}.")
             self.value = Network(n_inputs, _with_variances([*hidden, value], critic_variance, "critic_variance"))

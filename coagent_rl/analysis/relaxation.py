@@ -14,8 +14,8 @@ from coagent_rl.credit.backprop import backpropagate
 from coagent_rl.credit.map_prop import relax
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, layer_means, local_scores
-from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
+from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, local_scores, means_of_layer
+from coagent_rl.networks.layout import DISTRIBUTION, N_VALUES, SLOT
 from coagent_rl.networks.units import DETERMINISTIC, GAUSSIAN, MEAN, SAMPLE
 
 
@@ -31,18 +31,8 @@ def log_likelihood(layout: Array, constants: Array, parameters: Array, activity:
     values, means = activity[VALUES, row], activity[MEANS, row]
     total = 0.0
     for index in range(layout.shape[0]):
-        distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
-        layer_means(
-            distribution,
-            activation,
-            n_values,
-            constants[index, TEMPERATURE],
-            constants[index, DEVIATION],
-            parameters[w:b].reshape(n_in, n_pre),
-            parameters[b:end],
-            values[inputs : inputs + n_in],
-            means[slot:],
-        )
+        means_of_layer(layout, constants, parameters, index, values, means)
+        distribution, n_values, slot = layout[index, DISTRIBUTION], layout[index, N_VALUES], layout[index, SLOT]
         for k in range(slot, slot + n_values):
             if distribution == GAUSSIAN:
                 deviation = means[k + n_values]
@@ -65,6 +55,8 @@ def _step_sizes(network: Network, rate: float) -> np.ndarray:
 
 
 def _sampled(network: Network, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if observations.ndim != 2 or observations.shape[1] != network.n_inputs:
+        raise ValueError(f"Observations must have {network.n_inputs} numbers each, not the shape {observations.shape}.")
     activity = network.activity(len(observations))
     noise = network.draw_noise(rng, 1, len(observations))
     observations = np.ascontiguousarray(observations, dtype=np.float64)
@@ -88,7 +80,7 @@ def relaxation_energies(
         Shape (n_steps + 1, n).
 
     Raises:
-        ValueError: for hidden units of another kind or observations that are not finite.
+        ValueError: for hidden units of another kind, a wrong shape, or observations that are not finite.
     """
     network = _in_double_precision(network)
     structure, sizes = (network.layout, network.constants, network.parameters), _step_sizes(network, rate)
@@ -140,9 +132,11 @@ def update_angles(
         rate: see `coagent_rl.MAPProp`.
 
     Raises:
-        ValueError: for hidden units of another kind or an observation that is not finite.
+        ValueError: for hidden units of another kind, wrong shapes, or an observation that is not finite.
     """
     network = _in_double_precision(network)
+    if np.shape(action) != (network.layers[-1].n_values,):
+        raise ValueError(f"The action must be the {network.layers[-1].n_values} values of the output layer, not {action!r}.")
     structure, sizes = (network.layout, network.constants, network.parameters), _step_sizes(network, rate)
     activity = _sampled(network, np.tile(observation, (n_samples, 1)), rng)
     hidden_only = Network(network.n_inputs, network.layers[:-1], dtype=np.float64) if network.depth > 1 else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, layer_means
-from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
+from coagent_rl.networks.forward import MEANS, SCORES, VALUES, means_of_layer
+from coagent_rl.networks.layout import BIASES, N_PRE, N_VALUES, SLOT, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import score
 
 
@@ -56,13 +56,9 @@ def relax(
     for number in range(n_steps + 1):
         if number > 0:
             for index in range(depth - 1):
-                n, slot = layout[index, 4], layout[index, 10]
-                n_above, w, b, slot_above = (
-                    layout[index + 1, 3],
-                    layout[index + 1, 6],
-                    layout[index + 1, 7],
-                    layout[index + 1, 10],
-                )
+                n, slot = layout[index, N_VALUES], layout[index, SLOT]
+                n_above, slot_above = layout[index + 1, N_PRE], layout[index + 1, SLOT]
+                w, b = layout[index + 1, WEIGHTS], layout[index + 1, BIASES]
                 ascend_likelihood(
                     parameters[w:b].reshape(n, n_above),
                     scores[slot_above : slot_above + n_above],
@@ -73,24 +69,13 @@ def relax(
                 )
         # While values still move, only the scores that reach down to a hidden layer are needed: not the first layer's.
         for index in range(0 if number == n_steps else 1, depth):
-            distribution, activation, n_in, n_pre, n_values, n_biases, w, b, end, inputs, slot = layout[index]
-            temperature = constants[index, TEMPERATURE]
             if number > 0 and index > 0:
-                layer_means(
-                    distribution,
-                    activation,
-                    n_values,
-                    temperature,
-                    constants[index, DEVIATION],
-                    parameters[w:b].reshape(n_in, n_pre),
-                    parameters[b:end],
-                    values[inputs : inputs + n_in],
-                    means[slot:],
-                )
+                means_of_layer(layout, constants, parameters, index, values, means)
+            distribution, activation, _, n_pre, n_values, n_biases, _, _, _, _, slot = layout[index]
             score(
                 distribution,
                 activation,
-                temperature,
+                constants[index, TEMPERATURE],
                 n_biases > n_pre,
                 values[slot:],
                 means[slot:],

@@ -15,6 +15,7 @@ from coagent_rl.networks.layout import SLOT
 from coagent_rl.networks.units import SAMPLE
 from coagent_rl.noise import Noise
 from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
+from coagent_rl.schedules import is_positive
 from coagent_rl.traces import accumulate, three_factor_update
 
 
@@ -152,8 +153,8 @@ class MAPPropCritic:
         relaxation_rate: float = 0.5,
         guard: float = 1e-3,
     ) -> None:
-        if not guard > 0.0:
-            raise ValueError(f"guard must be positive, not {guard!r}: scores are divided by it at least.")
+        if not is_positive(guard):
+            raise ValueError(f"guard must be a positive number, not {guard!r}: scores are divided by it at least.")
         self.learner = learner
         self.discount = float(discount)
         self.noise = noise
@@ -208,6 +209,6 @@ def relaxation(learner: Learner, n_steps: int, rate: float) -> tuple[int, np.nda
     """
     if isinstance(n_steps, bool) or not isinstance(n_steps, (int, np.integer)) or n_steps < 0:
         raise ValueError(f"relaxation_steps must be a whole number from 0, not {n_steps!r}.")
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0.0 < rate < np.inf:
+    if not is_positive(rate):
         raise ValueError(f"relaxation_rate must be a positive number, not {rate!r}.")
     return int(n_steps), np.array([rate * layer.deviation**2 for layer in learner.network.layers])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch as th
 
 from coagent_rl.credit.deterministic_policy_gradient import COMPATIBLE, CRITIC_KINDS, LINEAR_CRITIC, QUADRATIC
 from coagent_rl.kernel import TINY, Array, flush, kernel
+from coagent_rl.learner import copies, put_back
 from coagent_rl.networks import Network
 from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward
-from coagent_rl.networks.layout import BIASES, END, N_INPUTS, WEIGHTS
+from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_VALUES, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import MEAN, slope
-from coagent_rl.optimizers import DIRECTION, N_UPDATES, OPTIMIZERS, TRACE_DECAY, ascend
+from coagent_rl.optimizers import DIRECTION, OPTIMIZERS, TRACE_DECAY, ascend
 from coagent_rl.schedules import LinearSchedule
 
 
@@ -87,7 +89,7 @@ def learn_neuron_critics(
     episode_starts: Array,
     discount: float,
     time: float,
-) -> None:
+) -> bool:
     """One learning step of the critics of all neurons.
 
     With TD errors of their own, δ_j = R + γ Q_j'(v', μ'(v')) - Q_j(v, a), e_j ← γλ e_j + φ_j, w_j ← w_j + α δ_j e_j. With a
@@ -110,6 +112,9 @@ def learn_neuron_critics(
         discount: γ.
         time: environment steps so far.
 
+    Returns:
+        Whether all errors and predictions are finite; nothing is learned where one is not.
+
     Source: Guss (2016), §4.2; Silver et al. (2014), §4.3; Bhatnagar et al. (2009) for the shared error.
     """
     real = weights.dtype.type
@@ -119,31 +124,32 @@ def learn_neuron_critics(
     for row in range(traces.shape[0]):
         for index in range(layout.shape[0]):
             _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
-            start, end, n_features = critic_layout[index, 6], critic_layout[index, 8], critic_layout[index, 2]
+            start, end = critic_layout[index, WEIGHTS], critic_layout[index, END]
+            n_features = critic_layout[index, N_INPUTS]
             φ = features[start:end].reshape(n_features, n)
             error = errors[row, slot : slot + n]
-            if shared or ignored[row]:
-                error[:] = zero if ignored[row] else reinforcements[row]
-            else:
-                error[:] = reinforcements[row]
-                if not terminated[row]:
-                    # At a = μ(v) the slopes do not matter: compatible features vanish there.
-                    after = next_activity[VALUES, row]
-                    v, a = after[inputs : inputs + n_in], next_activity[MEANS, row, slot : slot + n]
-                    neuron_features(kind, False, v, a, a, a, φ)
-                    bootstrapped = next_activity[SCORES, row, slot : slot + n]
-                    predictions(target_weights[start:end].reshape(n_features, n), φ, bootstrapped)
-                    for j in range(n):
-                        error[j] += real(discount) * bootstrapped[j]
+            learns_alone = not shared and not ignored[row]
+            error[:] = zero if ignored[row] else reinforcements[row]
+            if learns_alone and not terminated[row]:
+                # At a = μ(v) the slopes do not matter: compatible features vanish there.
+                after = next_activity[VALUES, row]
+                v, a = after[inputs : inputs + n_in], next_activity[MEANS, row, slot : slot + n]
+                neuron_features(kind, False, v, a, a, a, φ)
+                bootstrapped = next_activity[SCORES, row, slot : slot + n]
+                predictions(target_weights[start:end].reshape(n_features, n), φ, bootstrapped)
+                for j in range(n):
+                    error[j] += real(discount) * bootstrapped[j]
             v, a = activity[VALUES, row, inputs : inputs + n_in], activity[VALUES, row, slot : slot + n]
             μ, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
-            slope(activation, constants[index, 0], μ, slopes)
+            slope(activation, constants[index, TEMPERATURE], μ, slopes)
             neuron_features(kind, shared, v, a, μ, slopes, φ)
             predicted = next_activity[SCORES, row, slot : slot + n]
             predictions(weights[start:end].reshape(n_features, n), φ, predicted)
-            if not shared and not ignored[row]:
-                for j in range(n):
+            for j in range(n):
+                if learns_alone:
                     error[j] -= predicted[j]
+                if not (math.isfinite(error[j]) and math.isfinite(predicted[j])):
+                    return False
             e, d = traces[row, start:end].reshape(n_features, n), direction[start:end].reshape(n_features, n)
             cleared = episode_starts[row] or settings[TRACE_DECAY] == 0.0
             for i in range(n_features):
@@ -151,9 +157,10 @@ def learn_neuron_critics(
                     trace = φ[i, j] if cleared else flush(keep * e[i, j] + φ[i, j], tiny, zero)
                     e[i, j] = trace
                     d[i, j] += share * error[j] * trace
-                    if shared:
+                    if shared and not ignored[row]:
                         d[i, j] -= share * predicted[j] * φ[i, j]
     ascend(critic_layout, settings, rates, weights, memory, time)
+    return True
 
 
 @kernel
@@ -199,7 +206,7 @@ class NeuronCritics:
         for row in self.layout:
             n_in = row[N_INPUTS]
             row[N_INPUTS] = n_in + 1 + {"linear": 1, "compatible": n_in + 1, "quadratic": n_in + 2}[kind]
-            row[WEIGHTS], offset = offset, offset + row[N_INPUTS] * row[3]
+            row[WEIGHTS], offset = offset, offset + row[N_INPUTS] * row[N_VALUES]
             row[BIASES] = row[END] = offset
         dtype = network.parameters.dtype
         self.rates = learning_rate.table(network.depth, "neuron_critic_learning_rate")
@@ -210,12 +217,6 @@ class NeuronCritics:
         self._next_activity = network.activity(n_rows)
         self.errors = np.zeros((n_rows, network.width), dtype)
 
-    def action_weights(self, index: int) -> np.ndarray:
-        """Weights of layer ``index``'s critics that ∂Q/∂a depends on, one column per neuron; a view."""
-        row = self.layout[index]
-        weights = self.weights[row[WEIGHTS] : row[END]].reshape(row[N_INPUTS], row[3])
-        return weights[self.network.layout[index, N_INPUTS] + 1 :]
-
     def learn(
         self,
         activity: np.ndarray,
@@ -225,14 +226,14 @@ class NeuronCritics:
         ignored: np.ndarray,
         episode_starts: np.ndarray,
         time: int,
-    ) -> None:
-        """One learning step, and one of the target copies; see `learn_neuron_critics` for the arguments."""
+    ) -> bool:
+        """One learning step, and one of the target copies; see `learn_neuron_critics` for arguments and result."""
         network = self.network
         if not self.shared:
             structure = (network.layout, network.constants, self.target_parameters)
             # In this mode no noise is read: any array of its type will do.
             forward(*structure, self._next_activity, next_observations, self._next_activity, 0, MEAN)
-        learn_neuron_critics(
+        learned = learn_neuron_critics(
             network.layout,
             network.constants,
             self.layout,
@@ -255,14 +256,14 @@ class NeuronCritics:
             self.discount,
             time,
         )
-        if not self.shared:
+        if learned and not self.shared:
             follow(self.target_weights, self.weights, self.tau)
             follow(self.target_parameters, network.parameters, self.tau)
+        return bool(learned)
 
     def state_dict(self) -> dict[str, th.Tensor]:
         """Everything that must survive between two steps, as copies."""
-        arrays = {name: th.from_numpy(getattr(self, name).copy()) for name in self._ARRAYS}
-        return {**arrays, "n_updates": th.tensor(int(self.settings[N_UPDATES]))}
+        return copies({name: getattr(self, name) for name in self._ARRAYS}, self.settings)
 
     def load_state_dict(self, state: Mapping[str, th.Tensor], strict: bool = True) -> None:
         """Put back what `state_dict` gave; traces of another number of environments begin anew.
@@ -270,16 +271,4 @@ class NeuronCritics:
         Raises:
             ValueError: for missing or unknown names (where ``strict``), or the weights of another network.
         """
-        known = {*self._ARRAYS, "n_updates"}
-        if strict and set(state) != known:
-            raise ValueError(f"The state of neurons' critics holds {sorted(known)}, not {sorted(state)}.")
-        for name in sorted(known & set(state)):
-            given = np.asarray(state[name])
-            if name == "n_updates":
-                self.settings[N_UPDATES] = float(given)
-                continue
-            array: np.ndarray = getattr(self, name)
-            if given.shape == array.shape:
-                array[...] = given
-            elif name != "traces" or given.shape[1:] != array.shape[1:]:
-                raise ValueError(f"{name}: shape {given.shape} was given where {array.shape} is needed.")
+        put_back(state, {name: getattr(self, name) for name in self._ARRAYS}, self.settings, ("traces",), strict)

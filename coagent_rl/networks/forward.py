@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.layout import DEVIATION, TEMPERATURE
+from coagent_rl.networks.layout import DEVIATION, DISTRIBUTION, N_VALUES, SLOT, TEMPERATURE
 from coagent_rl.networks.units import (
     DETERMINISTIC,
     GAUSSIAN,
@@ -68,6 +68,23 @@ def layer_means(
 
 
 @kernel
+def means_of_layer(layout: Array, constants: Array, parameters: Array, index: int, values: Array, means: Array) -> None:
+    """Means of layer ``index`` of one row, from the values below it; both of shape (width,). See `layer_means`."""
+    distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
+    layer_means(
+        distribution,
+        activation,
+        n_values,
+        constants[index, TEMPERATURE],
+        constants[index, DEVIATION],
+        parameters[w:b].reshape(n_in, n_pre),
+        parameters[b:end],
+        values[inputs : inputs + n_in],
+        means[slot : slot + (2 * n_values if distribution == GAUSSIAN else n_values)],
+    )
+
+
+@kernel
 def forward(
     layout: Array,
     constants: Array,
@@ -98,24 +115,14 @@ def forward(
         for i in range(observations.shape[1]):
             values[row, i] = observations[row, i]
         for index in range(depth):
-            distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
-            width = 2 * n_values if distribution == GAUSSIAN else n_values
-            m = means[row, slot : slot + width]
-            layer_means(
-                distribution,
-                activation,
-                n_values,
-                constants[index, TEMPERATURE],
-                constants[index, DEVIATION],
-                parameters[w:b].reshape(n_in, n_pre),
-                parameters[b:end],
-                values[row, inputs : inputs + n_in],
-                m,
-            )
+            means_of_layer(layout, constants, parameters, index, values[row], means[row])
+            distribution, n_values, slot = layout[index, DISTRIBUTION], layout[index, N_VALUES], layout[index, SLOT]
             is_output = index == depth - 1
             sampled = mode == SAMPLE or (mode == SAMPLE_HIDDEN and not is_output)
             how = DETERMINISTIC if mode == MEAN and not is_output else distribution
-            draw(how, sampled, m, n_values, noise[noise_step, row, slot:], values[row, slot : slot + n_values])
+            draw(
+                how, sampled, means[row, slot:], n_values, noise[noise_step, row, slot:], values[row, slot : slot + n_values]
+            )
     return True
 
 

@@ -20,7 +20,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 
 import coagent_rl
-from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents import CoagentAlgorithm, DecentralizedDDPG
 from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
 from coagent_rl.files import write_whole
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, SaveCheckpoint, SaveNormaliser, WholeFileEvalCallback
@@ -28,6 +28,7 @@ from coagent_rl.training.evaluation import evaluate
 from coagent_rl.training.files import folder_name, write_json
 from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS
 
+REPLAY_BUFFER = "replay_buffer.pkl"  # beside the last model
 FOREVER = 2**62  # time steps; the episode recorder stops earlier
 EVALUATION_SEED_OFFSET = 1_000_000  # evaluation environments never see a training seed
 
@@ -192,6 +193,9 @@ def train(
             logs = {"tensorboard_log": options.tensorboard_log, "verbose": options.verbose}
             model = kind.load(options.trained_agent, env, seed=seed, **logs, **arguments)
             model.set_random_seed(seed)
+            replay = Path(options.trained_agent).with_name(REPLAY_BUFFER)
+            if isinstance(model, DecentralizedDDPG) and model.replay_buffer is not None and replay.is_file():
+                model.load_replay_buffer(replay)
         else:
             model = kind(
                 "MlpPolicy",
@@ -244,6 +248,8 @@ def train(
         }
         if folder is not None:
             model.save(folder / f"{name}.zip")
+            if isinstance(model, DecentralizedDDPG) and model.replay_buffer is not None:
+                write_whole(folder / REPLAY_BUFFER, model.save_replay_buffer)
             if isinstance(env, VecNormalize):
                 write_whole(folder / "vecnormalize.pkl", lambda beside: env.save(str(beside)))
         if options.final_eval_episodes > 0:
