@@ -182,7 +182,7 @@ def test_a_critic_whose_value_meets_its_mean_does_not_diverge(n_steps) -> None:
 
 
 def test_a_state_has_the_same_noise_in_both_of_its_td_errors() -> None:
-    """With frozen weights, no reward and γ = 1, TD errors add up to m(end) - m(start), across the end of a block of noise."""
+    """With frozen weights, no reward and γ = 1, TD errors add up to m(end) - m(start), across blocks of noise."""
     network = Network(3, [Layer("gaussian_softplus", 4, deviation=0.5), Layer("gaussian_linear", 1)])
     network.initialise(np.random.default_rng(0))
     critic = MAPPropCritic(Learner(network, 1, constant_schedule(0.0), "sgd", 0.0), 1.0, Noise(np.random.default_rng(1)))
