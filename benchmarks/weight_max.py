@@ -165,11 +165,12 @@ def figure3(arguments: argparse.Namespace) -> None:
     from coagent_rl.analysis import learning_curves
 
     sweep = {
-        METHODS[method].label: measured(method, WIDTHS, arguments) for method in ("weight_max", "backprop", "reinforce")
+        METHODS[method].label: measured(method, WIDTHS, arguments)
+        for method in ("weight_max", "backprop", "reinforce", "reinforce_untuned")
     }
     panels = {label: {f"M = {m}": found["returns"] for m, found in points.items()} for label, points in sweep.items()}
     folder = RESULTS / "variations"
-    learning_curves(folder / "figure3.png", panels, {label: window(MULTIPLEXER) for label in panels}, n_columns=3)
+    learning_curves(folder / "figure3.png", panels, {label: window(MULTIPLEXER) for label in panels})
     sweep_table(folder / "figure3.md", {"width multiplier M": sweep})
 
 
