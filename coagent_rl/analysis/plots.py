@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from coagent_rl.files import write_whole
 from coagent_rl.networks import Network
@@ -74,13 +75,16 @@ def draw_curves(axes: Axes, runs: Mapping[str, Sequence[np.ndarray]], window: in
         length = min(len(run) for run in returns)
         curves = np.stack([running_mean(run[:length], window) for run in returns])
         # A line of a few thousand points looks the same as one of a million and is drawn at once.
-        shown = np.unique(np.linspace(0, length - 1, 2000).astype(int))
+        # The first points average too few episodes to say anything but would set the scale.
+        shown = np.unique(np.linspace(min(window // 10, length - 1), length - 1, 2000).astype(int))
         mean, deviation = curves.mean(axis=0)[shown], curves.std(axis=0)[shown]
         label = name if len(returns) == 1 else f"{name}, {len(returns)} runs"
         (line,) = axes.plot(shown + 1, mean, label=label, linewidth=1.5)
         if len(returns) > 1:
             axes.fill_between(shown + 1, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel("episode")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_ylabel(f"{ylabel} (running mean of {window} episodes)")
     axes.grid(alpha=0.3)
 
