@@ -4,8 +4,10 @@ import pytest
 from coagent_rl.analysis import (
     absolute_correlation,
     learning_curve,
+    learning_curves,
     network_picture,
     running_mean,
+    sweep_figure,
     unit_statistics,
     unit_statistics_figure,
 )
@@ -57,3 +59,12 @@ def test_figures_are_drawn(tmp_path) -> None:
     for name in ("network", "units", "curve"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_panels_and_sweeps_are_drawn(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    panels = {"task 1": {"a": [rng.random(300), rng.random(300)]}, "task 2": {"b": [rng.random(90)], "a": [rng.random(90)]}}
+    learning_curves(tmp_path / "panels.png", panels, {"task 1": 100, "task 2": 10})
+    sweep_figure(tmp_path / "sweep.png", {"p": {"a": {"1": (0.5, 0.1), "2": (0.7, 0.2)}}}, "return")
+    for name in ("panels", "sweep"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

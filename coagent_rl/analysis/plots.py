@@ -54,7 +54,7 @@ def learning_curve(
 def learning_curves(
     path: Path, panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], windows: Mapping[str, int], n_columns: int = 2
 ) -> None:
-    """Draw several `learning_curve`s side by side, each with a legend of its own.
+    """Draw several `learning_curve`s side by side; a name has the same colour in all of them.
 
     Args:
         panels: title → what `learning_curve` takes as ``runs``.
@@ -62,15 +62,22 @@ def learning_curves(
     """
     n_rows = -(-len(panels) // n_columns)
     figure = Figure(figsize=(5.6 * n_columns, 4.2 * n_rows), layout="constrained")
+    colours = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(name for runs in panels.values() for name in runs))}
     for axes, (title, runs) in zip(figure.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
-        draw_curves(axes, runs, windows[title], "return")
+        draw_curves(axes, runs, windows[title], "return", colours)
         axes.set_title(title)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=6, framealpha=0.5)
     save_figure(figure, path)
 
 
-def draw_curves(axes: Axes, runs: Mapping[str, Sequence[np.ndarray]], window: int, ylabel: str) -> None:
-    """Draw the curves and bands of `learning_curve` into axes that are there already."""
+def draw_curves(
+    axes: Axes,
+    runs: Mapping[str, Sequence[np.ndarray]],
+    window: int,
+    ylabel: str,
+    colours: Mapping[str, str] | None = None,
+) -> None:
+    """Draw the curves and bands of `learning_curve` into axes that are there already, in given colours by name."""
     for name, returns in runs.items():
         length = min(len(run) for run in returns)
         curves = np.stack([running_mean(run[:length], window) for run in returns])
@@ -79,7 +86,7 @@ def draw_curves(axes: Axes, runs: Mapping[str, Sequence[np.ndarray]], window: in
         shown = np.unique(np.linspace(min(window // 10, length - 1), length - 1, 2000).astype(int))
         mean, deviation = curves.mean(axis=0)[shown], curves.std(axis=0)[shown]
         label = name if len(returns) == 1 else f"{name}, {len(returns)} runs"
-        (line,) = axes.plot(shown + 1, mean, label=label, linewidth=1.5)
+        (line,) = axes.plot(shown + 1, mean, label=label, linewidth=1.5, color=(colours or {}).get(name))
         if len(returns) > 1:
             axes.fill_between(shown + 1, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel("episode")
