@@ -48,7 +48,7 @@ METHODS: dict[str, Method] = {
         {
             "CartPole-v1": {"actor_learning_rate": [0.0, 0.0, 5.6e-3], "actor_lambda": 0.9},
             "Acrobot-v1": {"actor_learning_rate": [0.0, 0.0, 5.6e-3], "actor_lambda": 0.9},
-            "LunarLander-v3": {"actor_learning_rate": [0.0, 0.0, 9.4e-2], "actor_lambda": 0.8},
+            "LunarLander-v3": {"actor_learning_rate": [0.0, 0.0, 8.7e-4], "actor_lambda": 0.9},
             MOUNTAIN_CAR: {"actor_learning_rate": [0.0, 0.0, 3.6e-4], "actor_lambda": 0.8},
         },
     ),
