@@ -1,7 +1,8 @@
 """Random search for settings that were never published: ``python -m benchmarks.tune reinforce CartPole-v1``.
 
 Every trial draws settings from the ranges of `SEARCHES`, trains with two seeds that no table uses, and is judged by the
-papers' metric, the mean return over all episodes. A trial whose first run stays below half of the best mean so far (below
+papers' metric, the mean return over all episodes, or, where exploring costs return, by the mean return of 30 episodes after
+training. A trial whose first run stays below half of the best mean so far (below
 twice, for negative returns) is not repeated. Trials are appended to ``benchmarks/results/tuning/<name>-<env>.jsonl``, and a
 stopped search goes on where it stopped; trial k draws the same settings whenever it is run.
 """
@@ -94,16 +95,39 @@ def map_prop_rates_and_λ(rng: np.random.Generator, steps: int) -> dict[str, Any
     return {"actor_lambda": λ, "critic_lambda": λ, **map_prop_rates(rng, steps)}
 
 
+def deterministic_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """Draw rates, noise and λ of Decentralized DDPG; neurons are slower than their critics."""
+    output, λ = log_uniform(rng, 3e-5, 1e-2), float(rng.choice([0.8, 0.9, 0.95]))
+    hidden = float(f"{output * rng.choice([1.0, 0.1]):.2g}")
+    return {
+        "actor_learning_rate": [hidden, hidden, output],
+        "neuron_critic_learning_rate": float(f"{output * log_uniform(rng, 1.0, 100.0):.2g}"),
+        "critic_learning_rate": log_uniform(rng, 3e-4, 1e-2),
+        "critic_lambda": λ,
+        "neuron_critic_lambda": λ,
+        "critic_kind": str(rng.choice(["compatible", "quadratic"])),
+        "hidden_noise": float(rng.choice([0.03, 0.1, 0.3])),
+        "output_noise": float(rng.choice([0.3, 0.5, 0.8])),
+        "noise_correlation_rate": float(rng.choice([0.25, 1.0])),
+        "gamma": float(rng.choice([0.9, 0.95, 0.98, 0.99])),
+    }
+
+
 @dataclass(frozen=True)
 class Search:
-    """What is trained, whose YAML file gives the settings that are not drawn, what else is fixed, and what is drawn."""
+    """What is trained, whose YAML file gives the settings that are not drawn, what else is fixed, and what is drawn.
+
+    ``final`` says that trials are judged by the return after training.
+    """
 
     algorithm: str
     settings: str
     fixed: dict[str, Any]
     draw: Draw
+    final: bool = False
 
 
+NORMALISED = {"normalize": True, "policy_kwargs": {"net_arch": [32, 32]}}
 FROZEN = {"frozen_layers": "hidden"}
 SEARCHES: dict[str, Search] = {
     "reinforce": Search("reinforce", "weight_max", {}, reinforce_rates),
@@ -114,11 +138,12 @@ SEARCHES: dict[str, Search] = {
     "map_prop": Search("map_prop", "map_prop", {}, map_prop_rates),
     "map_prop_lambda": Search("map_prop", "map_prop", {}, map_prop_rates_and_λ),
     "map_prop_frozen": Search("map_prop", "map_prop", FROZEN, output_rate),
+    "decentralized_ddpg": Search("decentralized_ddpg", "decentralized_ddpg", NORMALISED, deterministic_rates, True),
 }
 
 
-def search(name: str, env_id: str, n_trials: int, n_episodes: int | None) -> None:
-    """Run the trials that are missing; runs are as long as the settings say unless ``n_episodes`` is given."""
+def search(name: str, env_id: str, n_trials: int, lengths: dict[str, int]) -> None:
+    """Run the trials that are missing; runs are as long as the settings say unless ``lengths`` has another length."""
     import torch as th
 
     from coagent_rl.training.hyperparameters import load_hyperparameters, override
@@ -130,19 +155,20 @@ def search(name: str, env_id: str, n_trials: int, n_episodes: int | None) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     trials = read_trials(path)
     settings = {**load_hyperparameters(searched.settings, env_id), **searched.fixed}
-    if n_episodes is not None:
-        settings = override(settings, {"n_episodes": n_episodes})
+    settings = override(settings, lengths)
     for number in range(len(trials), n_trials):
-        drawn = searched.draw(np.random.default_rng([number, *name.encode()]), DECAY_STEPS[env_id])
+        drawn = searched.draw(np.random.default_rng([number, *name.encode()]), DECAY_STEPS.get(env_id, 0))
         best = max((trial["score"] for trial in trials), default=None)
         means: list[float] = []
         for seed in SEEDS:
-            result = train(searched.algorithm, env_id, {**settings, **drawn}, seed, Options(final_eval_episodes=0))
-            means.append(float(result.returns.mean()))
+            options = Options(final_eval_episodes=30 if searched.final else 0)
+            result = train(searched.algorithm, env_id, {**settings, **drawn}, seed, options)
+            after = result.summary["final_evaluation"]
+            means.append(after["mean_return"] if searched.final else float(result.returns.mean()))
             if best is not None and means[0] < (best / 2 if best > 0 else best * 2):
                 break
-        length = settings.get("n_episodes")
-        trial = {"trial": number, "score": float(np.mean(means)), "means": means, "n_episodes": length, "drawn": drawn}
+        length = {key: settings[key] for key in ("n_episodes", "n_timesteps") if key in settings}
+        trial = {"trial": number, "score": float(np.mean(means)), "means": means, **length, "drawn": drawn}
         trials.append(trial)
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(trial) + "\n")
@@ -161,8 +187,10 @@ def main() -> None:
     p.add_argument("env")
     p.add_argument("--trials", type=int, default=40)
     p.add_argument("--n-episodes", type=int, help="of each run [what the settings say]")
+    p.add_argument("--n-timesteps", type=int, help="of each run instead")
     arguments = p.parse_args()
-    search(arguments.name, arguments.env, arguments.trials, arguments.n_episodes)
+    lengths = {key: vars(arguments)[key] for key in ("n_episodes", "n_timesteps") if vars(arguments)[key] is not None}
+    search(arguments.name, arguments.env, arguments.trials, lengths)
 
 
 if __name__ == "__main__":

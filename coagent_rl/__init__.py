@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import coagent_rl.envs  # noqa: F401  registers them
 
 if TYPE_CHECKING:
-    from coagent_rl.agents import Backprop, DecentralizedDDPG, MAPProp, Reinforce, ReinforceThomas, STEBackprop, WeightMax
+    from coagent_rl.agents import (
+        Backprop,
+        DecentralizedDDPG,
+        MAPProp,
+        NodePerturbation,
+        Reinforce,
+        ReinforceThomas,
+        STEBackprop,
+        WeightMax,
+    )
     from coagent_rl.schedules import LinearSchedule
 
 __version__ = "0.1.0"
@@ -21,6 +30,7 @@ __all__ = [
     "DecentralizedDDPG",
     "LinearSchedule",
     "MAPProp",
+    "NodePerturbation",
     "Reinforce",
     "ReinforceThomas",
     "STEBackprop",

@@ -28,6 +28,7 @@ from coagent_rl import (
     DecentralizedDDPG,
     LinearSchedule,
     MAPProp,
+    NodePerturbation,
     Reinforce,
     ReinforceThomas,
     STEBackprop,
@@ -47,6 +48,7 @@ AGENTS = [
     partial(MAPProp, critic="td"),
     DecentralizedDDPG,
     partial(DecentralizedDDPG, td_source="neuron"),
+    NodePerturbation,
 ]
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 

@@ -1,20 +1,24 @@
 """Decentralized DDPG: the critics and actors of single neurons against loops in plain NumPy, and the agent."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 
-from coagent_rl import DecentralizedDDPG
+from coagent_rl import DecentralizedDDPG, NodePerturbation
 from coagent_rl.agents import CoagentPolicy
 from coagent_rl.agents.decentralized_ddpg import learn_deterministic_policy, means_of_values
+from coagent_rl.agents.reinforce import learn_reinforce
 from coagent_rl.critics.per_neuron import NeuronCritics
 from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import MEANS, VALUES, forward
 from coagent_rl.noise import Noise, correlate
+from coagent_rl.optimizers import TRACE_DECAY
 from coagent_rl.schedules import constant_schedule
 from coagent_rl.training.run import Options, train
 
@@ -306,6 +310,30 @@ def test_only_its_own_policy_is_accepted() -> None:
         DecentralizedDDPG(CoagentPolicy, "Pendulum-v1", policy_kwargs=SMALL)
 
 
+def test_node_perturbation_is_a_loop_over_neurons() -> None:
+    learner, _ = make(n_rows=2)
+    network, rng = learner.network, np.random.default_rng(7)
+    decay, e = 0.8, {}
+    learner.settings[TRACE_DECAY] = decay
+    for step in range(4):
+        act(learner, rng.standard_normal((2, 3)), rng)
+        weights = [network.weights(i).copy() for i in range(3)]
+        starts, td_errors = np.array([step == 0, step in (0, 2)]), rng.standard_normal(2)
+        learn_reinforce(*learner.arguments, td_errors, starts, 0)
+        for i, (kind, σ) in enumerate((("tanh", 0.3), ("sigmoid", 0.2), ("tanh", network.layers[2].deviation))):
+            for j in range(network.layers[i].n_values):
+                change = 0.0
+                for row in range(2):
+                    values, means = learner.activity[VALUES, row], learner.activity[MEANS, row]
+                    v = values[: network.n_inputs] if i == 0 else values[network.slot(i - 1)]
+                    a, μ = values[network.slot(i)][j], means[network.slot(i)][j]
+                    before = 0.0 if starts[row] else decay * e[i, j, row]
+                    e[i, j, row] = before + v * (a - μ) / σ**2 * SLOPES[kind](μ)
+                    change = change + 0.5 * td_errors[row] * e[i, j, row]
+                expected = weights[i][:, j] + (0.01, 0.02, 0.03)[i] * change
+                np.testing.assert_allclose(network.weights(i)[:, j], expected, rtol=0, atol=1e-9)
+
+
 class Follow(gym.Env):
     """One-step episodes: the reward falls with the distance of the action from the negative observation."""
 
@@ -322,22 +350,19 @@ class Follow(gym.Env):
 
 
 @pytest.mark.parametrize(
-    ("kind", "td_source"), [("compatible", "shared"), ("quadratic", "shared"), ("compatible", "neuron")]
+    "agent",
+    [
+        partial(DecentralizedDDPG, critic_kind="compatible", neuron_critic_learning_rate=1e-2),
+        partial(DecentralizedDDPG, critic_kind="quadratic", neuron_critic_learning_rate=1e-2),
+        partial(DecentralizedDDPG, critic_kind="compatible", neuron_critic_learning_rate=1e-2, td_source="neuron"),
+        NodePerturbation,
+    ],
 )
-def test_neurons_learn_to_follow(kind, td_source) -> None:
+def test_neurons_learn_to_follow(agent) -> None:
     def mean_reward(rate: float) -> float:
-        model = DecentralizedDDPG(
-            "MlpPolicy",
-            Follow(),
-            actor_learning_rate=rate,
-            critic_kind=kind,
-            td_source=td_source,
-            neuron_critic_learning_rate=1e-2,
-            output_noise=0.3,
-            noise_correlation_rate=1.0,
-            policy_kwargs={"net_arch": [16]},
-            seed=0,
-        ).learn(12_000)
+        noise = {"output_noise": 0.3, "noise_correlation_rate": 1.0}
+        kwargs = {"policy_kwargs": {"net_arch": [16]}, "seed": 0, **noise}
+        model = agent("MlpPolicy", Follow(), actor_learning_rate=rate, **kwargs).learn(12_000)
         x = np.linspace(-1, 1, 200, dtype=np.float32)[:, None]
         return -float(np.mean((model.predict(x, deterministic=True)[0] + x) ** 2))
 

@@ -4,6 +4,7 @@ from coagent_rl.agents.backprop import Backprop
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.agents.map_prop import MAPProp
+from coagent_rl.agents.node_perturbation import NodePerturbation
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.reinforce import Reinforce
 from coagent_rl.agents.straight_through import STEBackprop
@@ -16,6 +17,7 @@ __all__ = [
     "CoagentPolicy",
     "DecentralizedDDPG",
     "MAPProp",
+    "NodePerturbation",
     "Reinforce",
     "ReinforceThomas",
     "STEBackprop",

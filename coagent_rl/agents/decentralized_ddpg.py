@@ -12,17 +12,15 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv
 
-from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
+from coagent_rl.agents.noisy import NoisyNeurons
+from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, action_slopes
 from coagent_rl.critics.per_neuron import NeuronCritics
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
-from coagent_rl.networks import Layer
 from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, means_of_layer
 from coagent_rl.networks.layout import END, N_INPUTS, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import slope
-from coagent_rl.noise import Noise
 from coagent_rl.optimizers import DIRECTION, ascend
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
 from coagent_rl.traces import accumulate, three_factor_update
@@ -86,27 +84,7 @@ def means_of_values(layout: Array, constants: Array, parameters: Array, activity
             means_of_layer(layout, constants, parameters, index, activity[VALUES, row], activity[MEANS, row])
 
 
-class BoundedPolicy(CoagentPolicy):
-    """A policy whose output neurons are bounded like the others: one per action.
-
-    For `Box` actions an output of -1 is the lower bound and one of 1 the upper; of discrete actions the one with the largest
-    output is taken. ``output_units`` is a kind of Gaussian units, Gaussian meaning that noise is added to them.
-    """
-
-    def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
-        space = self.action_space
-        if not kind.startswith("gaussian_"):
-            raise ValueError(f"The output neurons must be Gaussian, a mean with noise added, not {kind!r}.")
-        return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
-
-    def to_actions(self, outputs: np.ndarray) -> np.ndarray:
-        if self._bounds is None:
-            return np.asarray(outputs.argmax(axis=1))
-        low, high = self._bounds
-        return np.asarray(low + (np.clip(outputs, -1.0, 1.0) + 1.0) * 0.5 * (high - low))
-
-
-class DecentralizedDDPG(CoagentAlgorithm):
+class DecentralizedDDPG(NoisyNeurons):
     """Every neuron is a deterministic actor that climbs a small critic of its own (Guss 2016).
 
     Neuron n puts out a = σ(K v) plus noise, where v are the values of the layer below. Its critic learns how the reward
@@ -125,18 +103,13 @@ class DecentralizedDDPG(CoagentAlgorithm):
         neuron_critic_learning_rate: of the neurons' critics; as the other rates.
         neuron_critic_lambda: trace decay rate of the neurons' critics when learning online; replayed transitions have no
             traces, neither there nor in the shared critic.
-        hidden_noise, output_noise: standard deviation of the noise of hidden and of output neurons.
-        noise_correlation_rate: θ of the Ornstein-Uhlenbeck noise of all neurons in (0, 1]; 1 is white noise.
-        exploration_probability: of each hidden neuron at each step; the others put out their mean. Output neurons always
-            explore.
         buffer_size: number of transitions to replay, or None to learn online.
         batch_size, learning_starts, train_freq, gradient_steps: with a buffer, as in Stable-Baselines3's DDPG, except that
             exploration is the neurons' from the first step, and that `VecNormalize` normalises transitions once, when
             they are stored. Learning starts when so many transitions are in the buffer.
         tau: share by which target copies follow (they are used with ``td_source="neuron"``).
 
-    The others are those of `CoagentAlgorithm`. In ``policy_kwargs``, ``units`` and ``output_units`` (both
-    ``"gaussian_tanh"``) are kinds of Gaussian units.
+    The others are those of `NoisyNeurons` and `CoagentAlgorithm`.
 
     Raises:
         ValueError: for values out of range.
@@ -147,8 +120,6 @@ class DecentralizedDDPG(CoagentAlgorithm):
         >>> model.num_timesteps
         1000
     """
-
-    policy_aliases = {"MlpPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
 
     def __init__(
         self,
@@ -178,10 +149,6 @@ class DecentralizedDDPG(CoagentAlgorithm):
         self.neuron_critic_lambda = neuron_critic_lambda
         self.critic_kind = critic_kind
         self.td_source = td_source
-        self.hidden_noise = hidden_noise
-        self.output_noise = output_noise
-        self.noise_correlation_rate = noise_correlation_rate
-        self.exploration_probability = exploration_probability
         self.buffer_size = buffer_size
         self.batch_size = batch_size
         self.learning_starts = learning_starts
@@ -192,7 +159,18 @@ class DecentralizedDDPG(CoagentAlgorithm):
         self.replay_rng: np.random.Generator | None = None
         if "critic" not in kwargs:
             kwargs["critic"] = "td" if td_source == "shared" else None
-        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, gamma=gamma, **kwargs)
+        super().__init__(
+            policy,
+            env,
+            actor_learning_rate,
+            critic_learning_rate,
+            hidden_noise=hidden_noise,
+            output_noise=output_noise,
+            noise_correlation_rate=noise_correlation_rate,
+            exploration_probability=exploration_probability,
+            gamma=gamma,
+            **kwargs,
+        )
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -203,15 +181,8 @@ class DecentralizedDDPG(CoagentAlgorithm):
             raise ValueError(f"actor_lambda must be 0, not {self.actor_lambda!r}: the neurons' critics have the traces.")
         if (self.critic is None) != (self.td_source == "neuron"):
             raise ValueError(f"td_source={self.td_source!r} does not go with critic={self.critic!r}.")
-        for name in ("neuron_critic_lambda", "tau", "noise_correlation_rate", "exploration_probability"):
-            self._check_number(name)
-            value, open_at_zero = getattr(self, name), name != "neuron_critic_lambda"
-            if not (0.0 < value <= 1.0 or (value == 0.0 and not open_at_zero)):
-                raise ValueError(f"{name} must lie in {'(' if open_at_zero else '['}0, 1], not {value!r}.")
-        for name in ("hidden_noise", "output_noise"):
-            self._check_number(name)
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
+        self._check_share("neuron_critic_lambda", "[0")
+        self._check_share("tau")
         whole = {"batch_size": 1, "train_freq": 1, "gradient_steps": 1, "learning_starts": 0}
         for name, least in {**whole, **({} if self.buffer_size is None else {"buffer_size": 1})}.items():
             value = getattr(self, name)
@@ -222,23 +193,6 @@ class DecentralizedDDPG(CoagentAlgorithm):
                 f"learning_starts ({self.learning_starts}) is more than buffer_size ({self.buffer_size}): "
                 f"nothing would be learned."
             )
-
-    def _policy_arguments(self) -> dict[str, Any]:
-        if not issubclass(self.policy_class, BoundedPolicy):
-            raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of BoundedPolicy, not {self.policy_class}.")
-        if self.policy_kwargs.get("learned_deviation"):
-            raise ValueError("learned_deviation is not defined here: the neurons' noise is not learned.")
-        units = self.policy_kwargs.get("units", "gaussian_tanh")
-        if not str(units).startswith("gaussian_"):
-            raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
-        n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch", DEFAULT_NET_ARCH))[0])
-        return {
-            "units": units,
-            "output_units": "gaussian_tanh",
-            "variance": [self.hidden_noise**2] * n_hidden + [self.output_noise**2],
-            "deterministic_mode": "mean",
-            "exploration_probability": self.exploration_probability,
-        }
 
     def _learning_rows(self) -> int:
         return self.n_envs if self.buffer_size is None else self.batch_size
@@ -275,11 +229,6 @@ class DecentralizedDDPG(CoagentAlgorithm):
         super().set_random_seed(seed)
         if seed is not None and self.replay_rng is not None and getattr(self, "policy", None) is not None:
             self.replay_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(5)[4])
-
-    def _draw_noise(self, noise: Noise) -> None:
-        noise.draw_block(
-            self.policy.actor, self.n_envs, self.policy.exploration_probability, float(self.noise_correlation_rate)
-        )
 
     # ------------------------------------------------------------------ learning
 

@@ -15,6 +15,7 @@ ALGORITHMS = {
     "backprop": "Backprop",
     "decentralized_ddpg": "DecentralizedDDPG",
     "map_prop": "MAPProp",
+    "node_perturbation": "NodePerturbation",
     "reinforce": "Reinforce",
     "reinforce_thomas": "ReinforceThomas",
     "ste_backprop": "STEBackprop",

@@ -1,0 +1,69 @@
+"""Node perturbation: what follows a neuron's noise tells it which way to move its mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.type_aliases import GymEnv
+
+from coagent_rl.agents.noisy import NoisyNeurons
+from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.agents.reinforce import learn_reinforce
+from coagent_rl.learner import Learner
+from coagent_rl.schedules import LinearSchedule, Rates
+
+
+class NodePerturbation(NoisyNeurons):
+    """Node perturbation with eligibility traces: e ← γλ e + v (ξ / σ²) f'(z), K ← K + α δ e, with a neuron's noise ξ.
+
+    The comparator of `DecentralizedDDPG` without any critic in the neurons: the same network, noise and TD error. It is
+    global REINFORCE for neurons with noise of a fixed size, and exactly so only with white noise.
+
+    The arguments are those of `NoisyNeurons` and `CoagentAlgorithm`.
+
+    Raises:
+        ValueError: for values out of range.
+
+    Source: Williams (1992), §6; Werfel, Xie & Seung (2005).
+
+    Example:
+        >>> from coagent_rl import NodePerturbation
+        >>> model = NodePerturbation("MlpPolicy", "Pendulum-v1", seed=0).learn(1_000)
+        >>> model.num_timesteps
+        1000
+    """
+
+    def __init__(
+        self,
+        policy: str | type[CoagentPolicy] = "MlpPolicy",
+        env: GymEnv | str | None = None,
+        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
+        critic_learning_rate: Rates | LinearSchedule | None = 1e-3,
+        *,
+        hidden_noise: float = 0.1,
+        output_noise: float = 0.5,
+        noise_correlation_rate: float = 1.0,
+        exploration_probability: float = 1.0,
+        gamma: float = 0.99,
+        actor_lambda: float = 0.9,
+        critic_lambda: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            actor_learning_rate,
+            critic_learning_rate,
+            hidden_noise=hidden_noise,
+            output_noise=output_noise,
+            noise_correlation_rate=noise_correlation_rate,
+            exploration_probability=exploration_probability,
+            gamma=gamma,
+            actor_lambda=actor_lambda,
+            critic_lambda=critic_lambda,
+            **kwargs,
+        )
+
+    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
+        learn_reinforce(*actor.arguments, td_errors, episode_starts, self.num_timesteps)

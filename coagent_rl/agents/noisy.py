@@ -1,0 +1,107 @@
+"""What agents share whose neurons are deterministic with noise added: the policy, the noise, their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import GymEnv
+
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
+from coagent_rl.networks import Layer
+from coagent_rl.noise import Noise
+from coagent_rl.schedules import LinearSchedule, Rates
+
+
+class BoundedPolicy(CoagentPolicy):
+    """A policy whose output neurons are bounded like the others: one per action.
+
+    For `Box` actions an output of -1 is the lower bound and one of 1 the upper; of discrete actions the one with the largest
+    output is taken. ``output_units`` is a kind of Gaussian units, Gaussian meaning that noise is added to them.
+    """
+
+    def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
+        space = self.action_space
+        if not kind.startswith("gaussian_"):
+            raise ValueError(f"The output neurons must be Gaussian, a mean with noise added, not {kind!r}.")
+        return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
+
+    def to_actions(self, outputs: np.ndarray) -> np.ndarray:
+        if self._bounds is None:
+            return np.asarray(outputs.argmax(axis=1))
+        low, high = self._bounds
+        return np.asarray(low + (np.clip(outputs, -1.0, 1.0) + 1.0) * 0.5 * (high - low))
+
+
+class NoisyNeurons(CoagentAlgorithm):
+    """Base of the agents whose neurons put out a mean plus noise of fixed size.
+
+    Args:
+        hidden_noise, output_noise: standard deviation of the noise of hidden and of output neurons.
+        noise_correlation_rate: θ of the Ornstein-Uhlenbeck noise of all neurons in (0, 1]; 1 is white noise.
+        exploration_probability: of each hidden neuron at each step; the others put out their mean. Output neurons always
+            explore.
+
+    The others are those of `CoagentAlgorithm`. In ``policy_kwargs``, ``units`` and ``output_units`` (both
+    ``"gaussian_tanh"``) are kinds of Gaussian units.
+    """
+
+    policy_aliases = {"MlpPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
+
+    def __init__(
+        self,
+        policy: str | type[CoagentPolicy],
+        env: GymEnv | str | None,
+        actor_learning_rate: Rates | LinearSchedule | None,
+        critic_learning_rate: Rates | LinearSchedule | None,
+        *,
+        hidden_noise: float,
+        output_noise: float,
+        noise_correlation_rate: float,
+        exploration_probability: float,
+        **kwargs: Any,
+    ) -> None:
+        self.hidden_noise = hidden_noise
+        self.output_noise = output_noise
+        self.noise_correlation_rate = noise_correlation_rate
+        self.exploration_probability = exploration_probability
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        self._check_share("noise_correlation_rate")
+        self._check_share("exploration_probability")
+        for name in ("hidden_noise", "output_noise"):
+            self._check_number(name)
+            if not 0.0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
+
+    def _check_share(self, name: str, least: str = "(0") -> None:
+        self._check_number(name)
+        value = getattr(self, name)
+        if not (0.0 < value <= 1.0 or (value == 0.0 and least == "[0")):
+            raise ValueError(f"{name} must lie in {least}, 1], not {value!r}.")
+
+    def _policy_arguments(self) -> dict[str, Any]:
+        if not issubclass(self.policy_class, BoundedPolicy):
+            raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of BoundedPolicy, not {self.policy_class}.")
+        if self.policy_kwargs.get("learned_deviation"):
+            raise ValueError("learned_deviation is not defined here: the neurons' noise is not learned.")
+        units = self.policy_kwargs.get("units", "gaussian_tanh")
+        if not str(units).startswith("gaussian_"):
+            raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
+        n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch", DEFAULT_NET_ARCH))[0])
+        return {
+            "units": units,
+            "output_units": "gaussian_tanh",
+            "variance": [self.hidden_noise**2] * n_hidden + [self.output_noise**2],
+            "deterministic_mode": "mean",
+            "exploration_probability": self.exploration_probability,
+        }
+
+    def _draw_noise(self, noise: Noise) -> None:
+        noise.draw_block(
+            self.policy.actor, self.n_envs, self.policy.exploration_probability, float(self.noise_correlation_rate)
+        )
