@@ -53,9 +53,9 @@ def main() -> None:
     p.add_argument("--n-jobs", type=int, default=1)
     arguments = p.parse_args()
     algorithm, table = arguments.algorithm, TABLES[arguments.algorithm]
-    envs = arguments.envs or list(table.episodes)
-    if unknown := set(envs) - set(table.episodes):
-        p.error(f"unknown environments: {', '.join(sorted(unknown))}; those of the table are {', '.join(table.episodes)}")
+    envs = arguments.envs or list(table.tasks)
+    if unknown := set(envs) - set(table.tasks):
+        p.error(f"unknown environments: {', '.join(sorted(unknown))}; those of the table are {', '.join(table.tasks)}")
     seeds = [
         (env_id, seed)
         for env_id in envs

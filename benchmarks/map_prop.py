@@ -66,7 +66,10 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 
 TABLE = Table(
     "map_prop",
-    {"CartPole-v1": 1000, "Acrobot-v1": 500, "LunarLander-v3": 2500, MOUNTAIN_CAR: 500},
+    {
+        env_id: {"n_episodes": n}
+        for env_id, n in {"CartPole-v1": 1000, "Acrobot-v1": 500, "LunarLander-v3": 2500, MOUNTAIN_CAR: 500}.items()
+    },
     METHODS,
     PUBLISHED,
 )

@@ -70,13 +70,13 @@ class Table:
 
     Attributes:
         name: folder of its results.
-        episodes: environment id → length of training, in the order of the table.
+        tasks: environment id → what is different for all methods, such as the length, in the order of the table.
         methods: name of a method → how it is trained.
         published: method → environment id → mean and standard deviation over ten runs.
     """
 
     name: str
-    episodes: Mapping[str, int]
+    tasks: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Method]
     published: Mapping[str, Mapping[str, tuple[float, float]]]
 
@@ -93,7 +93,7 @@ class Table:
     def settings(self, method: str, env_id: str) -> dict[str, Any]:
         """What a cell is trained with."""
         row = self.methods[method]
-        changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), "n_episodes": self.episodes[env_id]}
+        changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), **self.tasks[env_id]}
         return override(load_hyperparameters(row.settings, env_id), changes)
 
     def runs(self, method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
@@ -113,7 +113,7 @@ class Table:
         numbers = ["return over all episodes", "published", "difference (s.e.)", "last 100", "after training"]
         heads = ["task", "method", "runs", *numbers]
         lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-        for env_id, (name, row) in product(self.episodes, self.methods.items()):
+        for env_id, (name, row) in product(self.tasks, self.methods.items()):
             found = statistics(self.runs(name, env_id, seeds))
             if found is None:
                 continue
@@ -135,14 +135,14 @@ class Table:
         text = self.markdown(seeds)
         write_text(self.folder / "table.md", text)
         print(text)
-        for env_id in self.episodes:
+        for env_id in self.tasks:
             if curves := self.curves(env_id, seeds):
                 learning_curve(self.folder / f"{env_id.replace('/', '-')}.png", curves, env_id, window(env_id))
 
     def add_command(self, commands: Any, name: str, text: str) -> None:
         """Add the command that makes the table to a command line's subparsers."""
         command = commands.add_parser(name, help=text)
-        command.add_argument("--envs", nargs="+", default=list(self.episodes), choices=list(self.episodes))
+        command.add_argument("--envs", nargs="+", default=list(self.tasks), choices=list(self.tasks))
         command.add_argument("--methods", nargs="+", default=list(self.methods), choices=list(self.methods))
         command.set_defaults(run=lambda a: self.make(a.envs, a.methods, parse_seeds(a.seeds), a.n_jobs))
 

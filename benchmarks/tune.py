@@ -21,7 +21,6 @@ import numpy as np
 from benchmarks.runs import RESULTS
 
 SEEDS = (1000, 1001)
-Draw = Callable[[np.random.Generator, int], dict[str, Any]]
 
 DECAY_STEPS = {
     "CartPole-v1": 50_000,
@@ -32,6 +31,17 @@ DECAY_STEPS = {
     "MountainCarContinuous-v0": 500_000,
 }
 """Environment steps over which a drawn learning rate decays: about the length of training (CartPole: as in the release)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a draw depends on: over how many environment steps rates decay, and how many hidden layers there are."""
+
+    steps: int
+    n_hidden: int
+
+
+Draw = Callable[[np.random.Generator, Task], dict[str, Any]]
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -49,27 +59,27 @@ def rates(rng: np.random.Generator, steps: int, *ranges: tuple[float, float]) ->
     }
 
 
-def reinforce_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def reinforce_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw for rules that tell every unit the same."""
-    return rates(rng, steps, (1e-3, 1e-1), (1e-4, 1e-2), (1e-4, 3e-2))
+    return rates(rng, task.steps, (1e-3, 1e-1), (1e-4, 1e-2), (1e-4, 3e-2))
 
 
-def thomas_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def thomas_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw the same, and the probability of exploring."""
-    return {**reinforce_rates(rng, steps), "exploration_probability": float(rng.choice([0.1, 0.25, 0.5, 0.75]))}
+    return {**reinforce_rates(rng, task), "exploration_probability": float(rng.choice([0.1, 0.25, 0.5, 0.75]))}
 
 
-def backprop_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def backprop_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw around the released settings of Weight Max, whose hidden layers follow the gradient too."""
-    return rates(rng, steps, (5e-3, 1e-1), (1e-4, 5e-3), (1e-5, 5e-3))
+    return rates(rng, task.steps, (5e-3, 1e-1), (1e-4, 5e-3), (1e-5, 5e-3))
 
 
-def ste_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def ste_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw the same, and the slope."""
-    return {**backprop_rates(rng, steps), "slope": str(rng.choice(["identity", "sigmoid"]))}
+    return {**backprop_rates(rng, task), "slope": str(rng.choice(["identity", "sigmoid"]))}
 
 
-def output_rate(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def output_rate(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Rate of the output layer alone, and λ."""
     return {
         "actor_learning_rate": [0.0, 0.0, log_uniform(rng, 1e-4, 1e-1)],
@@ -77,40 +87,64 @@ def output_rate(rng: np.random.Generator, steps: int) -> dict[str, Any]:
     }
 
 
-def map_prop_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def map_prop_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw around the released settings of MAP Propagation, in which the first layer learns fastest; the critic too."""
     decay = float(rng.choice([1.0, 0.1]))
     first, others = log_uniform(rng, 1e-3, 3e-2), log_uniform(rng, 1e-6, 1e-3)
     start = [first, others, others]
+    end = [float(f"{rate * decay:.2g}") for rate in start]
     return {
-        "actor_learning_rate": {"start": start, "end": [float(f"{rate * decay:.2g}") for rate in start], "steps": steps},
+        "actor_learning_rate": {"start": start, "end": end, "steps": task.steps},
         "critic_learning_rate": [log_uniform(rng, 3e-3, 3e-2), log_uniform(rng, 1e-6, 1e-4), log_uniform(rng, 1e-7, 1e-5)],
         "temperature": float(rng.choice([1.0, 2.0, 4.0])),
     }
 
 
-def map_prop_rates_and_λ(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+def map_prop_rates_and_λ(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw the same, and λ of actor and critic."""
     λ = float(rng.choice([0.9, 0.95, 0.97]))
-    return {"actor_lambda": λ, "critic_lambda": λ, **map_prop_rates(rng, steps)}
+    return {"actor_lambda": λ, "critic_lambda": λ, **map_prop_rates(rng, task)}
 
 
-def deterministic_rates(rng: np.random.Generator, steps: int) -> dict[str, Any]:
-    """Draw rates, noise and λ of Decentralized DDPG; neurons are slower than their critics."""
-    output, λ = log_uniform(rng, 3e-5, 1e-2), float(rng.choice([0.8, 0.9, 0.95]))
-    hidden = float(f"{output * rng.choice([1.0, 0.1]):.2g}")
+def noisy_output(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Draw what deterministic output neurons and the shared critic need; the hidden layers are frozen and quiet."""
     return {
-        "actor_learning_rate": [hidden, hidden, output],
-        "neuron_critic_learning_rate": float(f"{output * log_uniform(rng, 1.0, 100.0):.2g}"),
-        "critic_learning_rate": log_uniform(rng, 3e-4, 1e-2),
-        "critic_lambda": λ,
+        "actor_learning_rate": [0.0] * task.n_hidden + [log_uniform(rng, 5e-5, 3e-3)],
+        "neuron_critic_learning_rate": log_uniform(rng, 1e-3, 1e-2),
+        "critic_learning_rate": log_uniform(rng, 1e-3, 1e-2),
+        "critic_lambda": (λ := float(rng.choice([0.8, 0.9, 0.95]))),
         "neuron_critic_lambda": λ,
-        "critic_kind": str(rng.choice(["compatible", "quadratic"])),
-        "hidden_noise": float(rng.choice([0.03, 0.1, 0.3])),
-        "output_noise": float(rng.choice([0.3, 0.5, 0.8])),
+        "hidden_noise": 0.01,
+        "output_noise": float(rng.choice([0.25, 0.4, 0.7])),
         "noise_correlation_rate": float(rng.choice([0.25, 1.0])),
-        "gamma": float(rng.choice([0.9, 0.95, 0.98, 0.99])),
+        "gamma": float(rng.choice([0.95, 0.98, 0.99])),
     }
+
+
+def noisy_neurons(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Draw the same, the noise of the hidden neurons, and how much slower than the output neurons they learn."""
+    drawn = noisy_output(rng, task)
+    output, share = drawn["actor_learning_rate"][-1], float(rng.choice([0.1, 0.3, 1.0]))
+    return {
+        **drawn,
+        "actor_learning_rate": [float(f"{output * share:.2g}")] * task.n_hidden + [output],
+        "hidden_noise": float(rng.choice([0.05, 0.1, 0.2, 0.3])),
+    }
+
+
+def noisy_neurons_alone(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Draw the same for neurons whose critics bootstrap on their own, which need less noise (no shared critic)."""
+    drawn = {**noisy_neurons(rng, task), "hidden_noise": float(rng.choice([0.02, 0.05, 0.1]))}
+    del drawn["critic_learning_rate"], drawn["critic_lambda"]
+    return drawn
+
+
+def node_perturbation(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Draw the same for neurons without critics."""
+    drawn = noisy_neurons(rng, task)
+    del drawn["neuron_critic_learning_rate"]
+    drawn["actor_lambda"] = drawn.pop("neuron_critic_lambda")
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -127,7 +161,7 @@ class Search:
     final: bool = False
 
 
-NORMALISED = {"normalize": True, "policy_kwargs": {"net_arch": [32, 32]}}
+DDPG = "decentralized_ddpg"
 FROZEN = {"frozen_layers": "hidden"}
 SEARCHES: dict[str, Search] = {
     "reinforce": Search("reinforce", "weight_max", {}, reinforce_rates),
@@ -138,7 +172,12 @@ SEARCHES: dict[str, Search] = {
     "map_prop": Search("map_prop", "map_prop", {}, map_prop_rates),
     "map_prop_lambda": Search("map_prop", "map_prop", {}, map_prop_rates_and_λ),
     "map_prop_frozen": Search("map_prop", "map_prop", FROZEN, output_rate),
-    "decentralized_ddpg": Search("decentralized_ddpg", "decentralized_ddpg", NORMALISED, deterministic_rates, True),
+    "decentralized_ddpg": Search(DDPG, DDPG, {}, noisy_neurons, True),
+    "decentralized_ddpg_quadratic": Search(DDPG, DDPG, {"critic_kind": "quadratic"}, noisy_neurons, True),
+    "decentralized_ddpg_linear": Search(DDPG, DDPG, {"critic_kind": "linear"}, noisy_neurons, True),
+    "decentralized_ddpg_alone": Search(DDPG, DDPG, {"td_source": "neuron"}, noisy_neurons_alone, True),
+    "decentralized_ddpg_frozen": Search(DDPG, DDPG, FROZEN, noisy_output, True),
+    "node_perturbation": Search("node_perturbation", "node_perturbation", {}, node_perturbation, True),
 }
 
 
@@ -146,6 +185,7 @@ def search(name: str, env_id: str, n_trials: int, lengths: dict[str, int]) -> No
     """Run the trials that are missing; runs are as long as the settings say unless ``lengths`` has another length."""
     import torch as th
 
+    from coagent_rl.agents.policy import DEFAULT_NET_ARCH, hidden_sizes
     from coagent_rl.training.hyperparameters import load_hyperparameters, override
     from coagent_rl.training.run import Options, train
 
@@ -156,8 +196,10 @@ def search(name: str, env_id: str, n_trials: int, lengths: dict[str, int]) -> No
     trials = read_trials(path)
     settings = {**load_hyperparameters(searched.settings, env_id), **searched.fixed}
     settings = override(settings, lengths)
+    architecture = settings.get("policy_kwargs", {}).get("net_arch", DEFAULT_NET_ARCH)
+    task = Task(DECAY_STEPS.get(env_id, 0), len(hidden_sizes(architecture)[0]))
     for number in range(len(trials), n_trials):
-        drawn = searched.draw(np.random.default_rng([number, *name.encode()]), DECAY_STEPS.get(env_id, 0))
+        drawn = searched.draw(np.random.default_rng([number, *name.encode()]), task)
         best = max((trial["score"] for trial in trials), default=None)
         means: list[float] = []
         for seed in SEEDS:

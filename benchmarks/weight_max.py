@@ -115,7 +115,10 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 
 TABLE1 = Table(
     "table1",
-    {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000, MULTIPLEXER: 800_000},
+    {
+        env_id: {"n_episodes": n}
+        for env_id, n in {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000, MULTIPLEXER: 800_000}.items()
+    },
     METHODS,
     PUBLISHED,
 )
@@ -134,7 +137,7 @@ def figure2(arguments: argparse.Namespace) -> None:
     """Draw the learning curves of the four tasks side by side, from the runs of table 1 that are there."""
     from coagent_rl.analysis import learning_curves
 
-    panels = {env_id: TABLE1.curves(env_id, parse_seeds(arguments.seeds)) for env_id in TABLE1.episodes}
+    panels = {env_id: TABLE1.curves(env_id, parse_seeds(arguments.seeds)) for env_id in TABLE1.tasks}
     learning_curves(TABLE1.folder / "figure2.png", panels, {env_id: window(env_id) for env_id in panels})
 
 

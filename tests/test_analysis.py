@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
+from coagent_rl import DecentralizedDDPG
 from coagent_rl.analysis import (
+    NeuronWatch,
     absolute_correlation,
     learning_curve,
     learning_curves,
     network_picture,
+    neuron_states,
     running_mean,
     sweep_figure,
     unit_statistics,
@@ -68,3 +71,29 @@ def test_panels_and_sweeps_are_drawn(tmp_path) -> None:
     sweep_figure(tmp_path / "sweep.png", {"p": {"a": {"1": (0.5, 0.1), "2": (0.7, 0.2)}}}, "return")
     for name in ("panels", "sweep"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_neuron_states() -> None:
+    """One neuron is driven into saturation by hand; of two critics one points the same way in all states."""
+    model = DecentralizedDDPG(
+        "MlpPolicy", "MountainCarContinuous-v0", policy_kwargs={"net_arch": [2]}, critic_kind="quadratic"
+    )
+    network, critics = model.policy.actor, model.neuron_critics
+    network.weights(0)[:], network.biases(0)[:] = [[10.0, 0.1], [0.0, 0.0]], 0.0
+    # Rows of the hidden layer's critics: v, 1, then w_0, w and w_2, one column a neuron.
+    own = critics.weights[: 7 * 2].reshape(7, 2)
+    own[3], own[4] = [0.5, -1.0], [1.0, 0.0]
+    states = neuron_states(model, np.array([[-1.0, 0.0], [1.0, 0.0], [0.01, 0.0], [-0.01, 0.0]]))
+    assert states.saturation[0] == pytest.approx(2 / 8)
+    assert states.one_sign[0] == pytest.approx(1 / 2)
+
+
+def test_the_watch_looks_as_often_as_it_should_and_changes_nothing() -> None:
+    def train(callback=None) -> np.ndarray:
+        model = DecentralizedDDPG("MlpPolicy", "MountainCarContinuous-v0", seed=0, policy_kwargs={"net_arch": [4, 3]})
+        return model.learn(350, callback=callback).policy.actor.parameters
+
+    watch = NeuronWatch(100, 50)
+    np.testing.assert_array_equal(train(watch), train())
+    assert watch.timesteps == [100, 200, 300]
+    assert all(states.saturation.shape == states.one_sign.shape == (3,) for states in watch.states)

@@ -29,6 +29,40 @@ TD_SOURCES = ("shared", "neuron")
 
 
 @kernel
+def all_action_slopes(
+    layout: Array,
+    constants: Array,
+    activity: Array,
+    critic_layout: Array,
+    critic_weights: Array,
+    kind: int,
+) -> bool:
+    """Write SIGNALS, ∂Q/∂a at a = μ(v) of each neuron's own critic, and SCORES, the slopes μ', of all layers and rows.
+
+    Args:
+        layout, constants, activity: see `coagent_rl.networks.Network`; VALUES and MEANS are read.
+        critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
+
+    Returns:
+        Whether all of them are finite; the first that is not ends it.
+    """
+    for row in range(activity.shape[1]):
+        for index in range(layout.shape[0]):
+            _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
+            means, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
+            slope(activation, constants[index, TEMPERATURE], means, slopes)
+            own = critic_weights[critic_layout[index, WEIGHTS] : critic_layout[index, END]]
+            weights = own.reshape(critic_layout[index, N_INPUTS], n)
+            v = activity[VALUES, row, inputs : inputs + n_in]
+            signals = activity[SIGNALS, row, slot : slot + n]
+            action_slopes(kind, weights[n_in + 1 :], v, means, slopes, signals)
+            for j in range(n):
+                if not math.isfinite(signals[j]):
+                    return False
+    return True
+
+
+@kernel
 def learn_deterministic_policy(
     layout: Array,
     constants: Array,
@@ -57,19 +91,8 @@ def learn_deterministic_policy(
 
     Source: Silver et al. (2014), eq. 9; Guss (2016), §4.2.
     """
-    for row in range(traces.shape[0]):
-        for index in range(layout.shape[0]):
-            _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
-            means, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
-            slope(activation, constants[index, TEMPERATURE], means, slopes)
-            own = critic_weights[critic_layout[index, WEIGHTS] : critic_layout[index, END]]
-            weights = own.reshape(critic_layout[index, N_INPUTS], n)
-            v = activity[VALUES, row, inputs : inputs + n_in]
-            signals = activity[SIGNALS, row, slot : slot + n]
-            action_slopes(kind, weights[n_in + 1 :], v, means, slopes, signals)
-            for j in range(n):
-                if not math.isfinite(signals[j]):
-                    return False
+    if not all_action_slopes(layout, constants, activity, critic_layout, critic_weights, kind):
+        return False
     accumulate(layout, activity, episode_starts, 0.0, traces)
     three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)

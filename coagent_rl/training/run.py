@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
@@ -35,7 +35,7 @@ EVALUATION_SEED_OFFSET = 1_000_000  # evaluation environments never see a traini
 
 @dataclass
 class Options:
-    """What a run does besides training; the names and defaults of the command line."""
+    """What a run does besides training; the names and defaults of the command line, and callbacks of one's own."""
 
     folder: Path | None = None
     tensorboard_log: str | None = None
@@ -48,6 +48,7 @@ class Options:
     final_eval_episodes: int = 100
     progress: bool = False
     verbose: int = 0
+    callbacks: Sequence[BaseCallback] = ()
 
 
 @dataclass
@@ -176,7 +177,7 @@ def train(
     statistics = statistics_file(Path(options.trained_agent)) if options.trained_agent else None
     env = normalised(env, normalize, statistics)
     recorder = EpisodeRecorder(settings.get("n_episodes"))
-    callbacks: list[BaseCallback] = [recorder]
+    callbacks: list[BaseCallback] = [recorder, *options.callbacks]
     evaluation_envs: list[VecEnv] = []
 
     def evaluation_environment() -> VecEnv:
