@@ -32,6 +32,8 @@ class Run:
     seed: int
     algorithm: str
     settings: Mapping[str, Any]
+    watch_every: int | None = None
+    """Time steps between two looks at the neurons of Decentralized DDPG; their states are kept with the run."""
 
     @property
     def path(self) -> Path:
@@ -43,11 +45,14 @@ def execute(run: Run, command: str) -> None:
     """Train, evaluate and write the run's file whole."""
     import torch as th
 
+    from coagent_rl.analysis import NeuronWatch
     from coagent_rl.files import write_whole
     from coagent_rl.training.run import Options, train
 
     th.set_num_threads(1)
-    result = train(run.algorithm, run.env_id, run.settings, run.seed, Options(final_eval_episodes=100))
+    watch = NeuronWatch(run.watch_every) if run.watch_every else None
+    options = Options(final_eval_episodes=100, callbacks=[watch] if watch else [])
+    result = train(run.algorithm, run.env_id, run.settings, run.seed, options)
     facts = {
         "command": command,
         "table": run.table,
@@ -60,6 +65,11 @@ def execute(run: Run, command: str) -> None:
     dtype = np.int8 if np.all(np.abs(result.returns) <= 1) and np.all(result.returns % 1 == 0) else np.float32
     returns, parameters = result.returns.astype(dtype), result.model.policy.actor.parameters
     arrays = {"returns": returns, "parameters": parameters, "facts": np.array(json.dumps(facts))}
+    if watch is not None:
+        arrays["lengths"] = result.lengths
+        arrays["watch_timesteps"] = np.array(watch.timesteps)
+        arrays["saturation"] = np.array([states.saturation for states in watch.states])
+        arrays["one_sign"] = np.array([states.one_sign for states in watch.states])
     write_whole(run.path, lambda beside: np.savez_compressed(beside, **arrays))
     final = result.summary["final_evaluation"]["mean_return"]
     print(

@@ -233,7 +233,10 @@ def test_actions_span_the_space() -> None:
 def test_replay(td_source) -> None:
     env = make_vec_env("Pendulum-v1", 2, seed=0)
     kwargs = {"buffer_size": 1000, "batch_size": 16, "learning_starts": 60, "train_freq": 5, "gradient_steps": 3}
-    model = DecentralizedDDPG("MlpPolicy", env, td_source=td_source, seed=0, policy_kwargs=SMALL, **kwargs)
+    kwargs |= {"hidden_noise": 0.03, "policy_kwargs": SMALL}
+    model = DecentralizedDDPG(
+        "MlpPolicy", env, td_source=td_source, seed=0, policy_kwargs=SMALL, hidden_noise=0.03, **kwargs
+    )
     before = model.policy.actor.parameters.copy()
     model.learn(58)
     np.testing.assert_array_equal(model.policy.actor.parameters, before)

@@ -149,14 +149,14 @@ class DecentralizedDDPG(NoisyNeurons):
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
         actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
-        critic_learning_rate: Rates | LinearSchedule | None = 1e-3,
+        critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
         *,
-        neuron_critic_learning_rate: Rates | LinearSchedule = 1e-3,
+        neuron_critic_learning_rate: Rates | LinearSchedule = 2e-3,
         neuron_critic_lambda: float = 0.9,
         critic_kind: str = "compatible",
         td_source: str = "shared",
-        hidden_noise: float = 0.03,
-        output_noise: float = 0.5,
+        hidden_noise: float = 0.2,
+        output_noise: float = 0.4,
         noise_correlation_rate: float = 0.25,
         exploration_probability: float = 1.0,
         buffer_size: int | None = None,
@@ -166,6 +166,7 @@ class DecentralizedDDPG(NoisyNeurons):
         gradient_steps: int = 1,
         tau: float = 5e-3,
         gamma: float = 0.99,
+        critic_lambda: float = 0.9,
         **kwargs: Any,
     ) -> None:
         self.neuron_critic_learning_rate = neuron_critic_learning_rate
@@ -192,6 +193,7 @@ class DecentralizedDDPG(NoisyNeurons):
             noise_correlation_rate=noise_correlation_rate,
             exploration_probability=exploration_probability,
             gamma=gamma,
+            critic_lambda=critic_lambda,
             **kwargs,
         )
 

@@ -11,4 +11,5 @@ register(
     id="coagent_rl/Corridor-v0",
     entry_point="coagent_rl.envs.corridor:CorridorEnv",
     max_episode_steps=1000,
+    reward_threshold=100.0,
 )

@@ -131,6 +131,11 @@ def has_settings(algorithm: str, env_id: str) -> bool:
     return env_id in _read_table(algorithm, None)[0]
 
 
+def shipped_environments(algorithm: str) -> list[str]:
+    """Environments for which the package's own file has settings, in its order."""
+    return [env_id for env_id in _read_table(algorithm, None)[0] if env_id != "default"]
+
+
 def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, Any]], str]:
     source = file or f"{check_algorithm(algorithm)}.yml"
     try:

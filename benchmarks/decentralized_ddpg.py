@@ -1,0 +1,264 @@
+"""Decentralized DDPG on all tasks, and the two experiments of Guss (2016).
+
+``python -m benchmarks.decentralized_ddpg table``, ``depth``, ``correlation`` and ``soak``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
+from benchmarks.sub_critics import correlation
+from benchmarks.tables import Method, Table, parse, statistics
+from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_environments
+
+DDPG = "decentralized_ddpg"
+FOLDER = RESULTS / DDPG
+PENDULUM, MOUNTAIN_CAR, CORRIDOR = "Pendulum-v1", "MountainCarContinuous-v0", "coagent_rl/Corridor-v0"
+LINEAR = {"critic_kind": "linear"}
+QUADRATIC = {"critic_kind": "quadratic"}
+ALONE = {"td_source": "neuron"}
+DEEP = {"policy_kwargs": {"net_arch": [64, 64, 64]}, "actor_learning_rate": [1e-5, 1e-5, 1e-5, 1e-4]}
+FROZEN = {"frozen_layers": "hidden", "hidden_noise": 0.01}
+
+SOME = {PENDULUM: {}, MOUNTAIN_CAR: {}, CORRIDOR: {}, "CartPole-v1": {}}
+"""Tasks on which the kinds of critics are compared."""
+
+METHODS: dict[str, Method] = {
+    "compatible": Method("compatible critics, shared TD error (the default)", DDPG, DDPG),
+    "quadratic": Method("quadratic critics, shared TD error", DDPG, DDPG, QUADRATIC, SOME),
+    "linear": Method("linear critics, shared TD error", DDPG, DDPG, LINEAR, SOME),
+    "compatible_alone": Method("compatible critics, TD errors of their own", DDPG, DDPG, ALONE, SOME),
+    "linear_alone": Method("linear critics, TD errors of their own (Guss 2016)", DDPG, DDPG, {**LINEAR, **ALONE}, SOME),
+    "deep": Method("compatible critics, three hidden layers of 64", DDPG, DDPG, {}, {MOUNTAIN_CAR: DEEP}),
+    "node_perturbation": Method("node perturbation", "node_perturbation", "node_perturbation", {}, {}),
+    "frozen": Method("hidden neurons frozen at random", DDPG, DDPG, FROZEN),
+}
+
+
+class FinalTable(Table):
+    """Methods × tasks by what the greedy policy reaches after training, whatever exploring cost."""
+
+    def markdown(self, seeds: Sequence[int]) -> str:
+        """Mean, standard deviation, 95 % interval of the mean, share of solved runs; cells without any run are left out."""
+        import gymnasium as gym
+
+        import coagent_rl  # noqa: F401  registers the environments
+
+        heads = ["task", "method", "runs", "after training", "95 % interval of the mean", "solved", "last 100 episodes"]
+        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for env_id, (name, row) in product(self.tasks, self.methods.items()):
+            runs = self.runs(name, env_id, seeds)
+            found = statistics(runs)
+            if found is None:
+                continue
+            final, threshold = final_returns(runs), gym.spec(env_id).reward_threshold
+            solved = "" if threshold is None else f"{np.sum(final >= threshold)} of {final.size}"
+            digits = 3 if abs(found["final"][0]) < 1 else 1
+            ours = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in (found["final"], found["last"])]
+            low, high = interval(final)
+            cells = [env_id, row.label, str(final.size), ours[0], f"{low:.{digits}f} … {high:.{digits}f}", solved, ours[1]]
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
+
+
+def final_returns(runs: Sequence[Run]) -> np.ndarray:
+    """Mean return of the greedy policy after training, of those runs that have been run."""
+    return np.array([found[1]["final_evaluation"]["mean_return"] for run in runs if (found := read(run)) is not None])
+
+
+T_975 = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""97.5 % quantile of Student's t for up to ten runs, by the degrees of freedom."""
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % confidence interval of the mean of up to ten runs (Student's t)."""
+    half = T_975[values.size - 1] * values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+TABLE = FinalTable(DDPG, {env_id: {} for env_id in shipped_environments(DDPG)}, METHODS, {})
+
+# ---------------------------------------------------------------------- experiment 2: depth
+
+WIDTH = 32
+DEPTHS = (1, 2, 3, 4)
+STEPS = {CORRIDOR: 30_000, MOUNTAIN_CAR: 80_000}
+HIDDEN_RATE = 0.1
+"""Share of the output neurons' learning rate with which hidden neurons learn, without which deep networks saturate."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "linear, own TD errors (Guss 2016)": {**LINEAR, **ALONE},
+    "linear": LINEAR,
+    "quadratic": QUADRATIC,
+    "compatible": {},
+    "compatible, hidden frozen": FROZEN,
+}
+
+
+def depth_runs(env_id: str, variant: str, depth: int, seeds: Sequence[int]) -> list[Run]:
+    """Return the runs of one curve: a critic kind with so many hidden layers."""
+    shipped = load_hyperparameters(DDPG, env_id)
+    rate = float(np.ravel(shipped.get("actor_learning_rate", 1e-4))[-1])
+    settings = {
+        **shipped,
+        "n_timesteps": STEPS[env_id],
+        "policy_kwargs": {"net_arch": [WIDTH] * depth},
+        "actor_learning_rate": [rate * HIDDEN_RATE] * depth + [rate],
+        **VARIANTS[variant],
+    }
+    folder = f"{variant.replace(', ', '_').replace(' ', '_').replace('(', '').replace(')', '')}_{depth}"
+    return [Run(f"{DDPG}/depth", folder, env_id, seed, DDPG, settings, STEPS[env_id] // 40) for seed in seeds]
+
+
+def depth(arguments: argparse.Namespace) -> None:
+    """Corridor and MountainCarContinuous with one to four hidden layers, for each kind of critic."""
+    from coagent_rl.training.files import write_text
+
+    seeds = parse_seeds(arguments.seeds)
+    cells = list(product(arguments.envs, DEPTHS, VARIANTS))
+    execute_all([run for env_id, n, name in cells for run in depth_runs(env_id, name, n, seeds)], arguments.n_jobs)
+    heads = ["task", "hidden layers", "critics", "runs", "after training", "worst run", "solved"]
+    heads += ["saturated at the end", "sent one way at the end"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for env_id in STEPS:
+        for n, name in product(DEPTHS, VARIANTS):
+            runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
+            if not runs:
+                continue
+            final = final_returns(runs)
+            solved = f"{np.sum(final >= (90 if env_id == MOUNTAIN_CAR else 100))} of {final.size}"
+            mean = f"{final.mean():.1f} ± {final.std(ddof=1) if final.size > 1 else np.nan:.1f}"
+            shares = [f"{np.mean([watched(run, key)[-1] for run in runs]):.2f}" for key in ("saturation", "one_sign")]
+            cells_ = [env_id, str(n), name, str(final.size), mean, f"{final.min():.1f}", solved, *shares]
+            lines.append(f"| {' | '.join(cells_)} |")
+        depth_figure(env_id, seeds)
+    write_text(FOLDER / "depth.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def watched(run: Run, key: str) -> np.ndarray:
+    """Mean over the hidden layers of what was seen of their neurons, one value a look."""
+    with np.load(run.path) as file:
+        return np.asarray(file[key][:, :-1].mean(axis=1))
+
+
+def returns_in_time(run: Run, looks: np.ndarray, window: int = 10) -> np.ndarray:
+    """Mean return of the last ``window`` episodes that ended before each time step in ``looks``."""
+    with np.load(run.path) as file:
+        returns, ends = file["returns"], np.cumsum(file["lengths"])
+    counts = np.searchsorted(ends, looks, side="right")
+    return np.array([returns[max(n - window, 0) : n].mean() if n else np.nan for n in counts])
+
+
+def depth_figure(env_id: str, seeds: Sequence[int]) -> None:
+    """Draw returns, saturation and critics' directions over time, a column a depth."""
+    from matplotlib.figure import Figure
+
+    from coagent_rl.analysis.plots import save_figure
+
+    figure = Figure(figsize=(13.0, 8.0), layout="constrained")
+    grid = figure.subplots(3, len(DEPTHS), sharex=True, sharey="row")
+    rows: tuple[tuple[str, Callable[[Run, np.ndarray], np.ndarray]], ...] = (
+        ("return (mean of 10 episodes)", returns_in_time),
+        ("share saturated", lambda run, _: watched(run, "saturation")),
+        ("share with ∂Q/∂a of one sign", lambda run, _: watched(run, "one_sign")),
+    )
+    for column, n in enumerate(DEPTHS):
+        grid[0, column].set_title(f"{n} hidden layer{'s' * (n > 1)}")
+        for number, name in enumerate(VARIANTS):
+            runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
+            if not runs:
+                continue
+            with np.load(runs[0].path) as file:
+                looks = file["watch_timesteps"]
+            for axes, (_, values) in zip(grid[:, column], rows, strict=True):
+                curves = np.stack([values(run, looks) for run in runs])
+                mean, deviation = curves.mean(axis=0), curves.std(axis=0)
+                axes.plot(looks, mean, color=f"C{number}", label=name if column == 0 and axes is grid[0, 0] else None)
+                axes.fill_between(looks, mean - deviation, mean + deviation, color=f"C{number}", alpha=0.15, linewidth=0)
+        grid[2, column].set_xlabel("time steps")
+    for axes, (label, _) in zip(grid[:, 0], rows, strict=True):
+        axes.set_ylabel(label)
+    for axes in grid.flat:
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=len(VARIANTS), frameon=False)
+    figure.suptitle(f"{env_id}: mean and standard deviation of {len(seeds)} runs, hidden layers of {WIDTH} neurons")
+    save_figure(figure, FOLDER / f"depth_{env_id.split('/')[-1]}.png")
+
+
+# ---------------------------------------------------------------------- soak
+
+SOAK_STEPS, SOAK_LOOKS = 1_000_000, 10
+
+
+def soak(arguments: argparse.Namespace) -> None:
+    """Train a million steps on every environment with the shipped settings and log the largest numbers on the way."""
+    import torch as th
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    from coagent_rl import DecentralizedDDPG
+    from coagent_rl.training.run import Options, train
+
+    th.set_num_threads(1)
+    path = FOLDER / "soak.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    heads = ["env", "seed", "timesteps", "finite", "largest actor weight", "largest neuron critic weight"]
+    heads += ["largest shared critic weight", "largest error", "episodes", "mean return of the last 100"]
+    done = set()
+    if path.exists():
+        with open(path, encoding="utf-8") as file:
+            done = {(row["env"], int(row["seed"])) for row in csv.DictReader(file) if int(row["timesteps"]) == SOAK_STEPS}
+    else:
+        path.write_text(",".join(heads) + "\n", encoding="utf-8")
+
+    class Look(BaseCallback):
+        """Write a line every tenth of the run."""
+
+        model: DecentralizedDDPG
+
+        def _on_step(self) -> bool:
+            if self.num_timesteps % (SOAK_STEPS // SOAK_LOOKS) == 0:
+                model, critics = self.model, self.model.neuron_critics
+                shared = model.critic_learner.network.parameters if model.critic == "td" else np.zeros(1)
+                arrays = [model.policy.actor.parameters, critics.weights, shared, model._td_errors()]
+                finite = all(np.isfinite(array).all() for array in [*arrays, critics.memory, critics.traces])
+                largest = [f"{np.abs(array).max():.4g}" for array in arrays]
+                returns = [info["r"] for info in model.ep_info_buffer or []]
+                mean = f"{np.mean(returns):.2f}" if returns else ""
+                cells = [env_id, seed, self.num_timesteps, finite, *largest, model._episode_num, mean]
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(",".join(map(str, cells)) + "\n")
+            return True
+
+    for env_id, seed in product(arguments.envs, parse_seeds(arguments.seeds)):
+        if (env_id, seed) not in done:
+            settings = {**load_hyperparameters(DDPG, env_id), "n_timesteps": SOAK_STEPS}
+            result = train(DDPG, env_id, settings, seed, Options(final_eval_episodes=0, callbacks=[Look()]))
+            print(f"{env_id}: {result.summary['steps_per_second']:.0f} steps/s", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    p = argparse.ArgumentParser(description=__doc__)
+    commands = p.add_subparsers(required=True)
+    TABLE.add_command(commands, "table", "return after training on every task, and the controls")
+    command = commands.add_parser("depth", help=depth.__doc__)
+    command.add_argument("--envs", nargs="+", default=list(STEPS), choices=list(STEPS))
+    command.set_defaults(run=depth)
+    command = commands.add_parser("correlation", help=correlation.__doc__)
+    command.set_defaults(run=correlation)
+    command = commands.add_parser("soak", help=soak.__doc__)
+    command.add_argument("--envs", nargs="+", default=list(TABLE.tasks), choices=list(TABLE.tasks))
+    command.set_defaults(run=soak)
+    parse(p, commands, argv)
+
+
+if __name__ == "__main__":
+    main()
