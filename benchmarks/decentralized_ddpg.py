@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
 from benchmarks.sub_critics import correlation
 from benchmarks.tables import Method, Table, parse, statistics
+from coagent_rl import DecentralizedDDPG
 from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_environments
 
 DDPG = "decentralized_ddpg"
@@ -27,6 +28,30 @@ ALONE = {"td_source": "neuron"}
 DEEP = {"policy_kwargs": {"net_arch": [64, 64, 64]}, "actor_learning_rate": [1e-5, 1e-5, 1e-5, 1e-4]}
 FROZEN = {"frozen_layers": "hidden", "hidden_noise": 0.01}
 
+PUBLISHED = {
+    **LINEAR,
+    **ALONE,
+    "buffer_size": 50_000,
+    "batch_size": 32,
+    "gamma": 0.9,
+    "tau": 1e-4,
+    "actor_learning_rate": 1e-4,
+    "neuron_critic_learning_rate": 1e-2,
+    "hidden_noise": 0.03,
+}
+"""As far as they are known: one-step TD from minibatches of 32, Adam, Ornstein-Uhlenbeck noise in every layer."""
+
+FROZEN_PENDULUM = {
+    "actor_learning_rate": [0.0, 0.0, 4.5e-4],
+    "neuron_critic_learning_rate": 2.1e-3,
+    "critic_learning_rate": 1.9e-3,
+    "critic_lambda": 0.8,
+    "neuron_critic_lambda": 0.8,
+    "output_noise": 0.7,
+    "gamma": 0.99,
+}
+"""The best of a search; elsewhere the frozen network has the settings of the one that learns, and quiet hidden neurons."""
+
 SOME = {PENDULUM: {}, MOUNTAIN_CAR: {}, CORRIDOR: {}, "CartPole-v1": {}}
 """Tasks on which the kinds of critics are compared."""
 
@@ -35,10 +60,17 @@ METHODS: dict[str, Method] = {
     "quadratic": Method("quadratic critics, shared TD error", DDPG, DDPG, QUADRATIC, SOME),
     "linear": Method("linear critics, shared TD error", DDPG, DDPG, LINEAR, SOME),
     "compatible_alone": Method("compatible critics, TD errors of their own", DDPG, DDPG, ALONE, SOME),
-    "linear_alone": Method("linear critics, TD errors of their own (Guss 2016)", DDPG, DDPG, {**LINEAR, **ALONE}, SOME),
+    "linear_alone": Method("linear critics, TD errors of their own", DDPG, DDPG, {**LINEAR, **ALONE}, SOME),
+    "published": Method("linear critics, settings of Guss (2016)", DDPG, DDPG, PUBLISHED, {MOUNTAIN_CAR: {}, CORRIDOR: {}}),
     "deep": Method("compatible critics, three hidden layers of 64", DDPG, DDPG, {}, {MOUNTAIN_CAR: DEEP}),
-    "node_perturbation": Method("node perturbation", "node_perturbation", "node_perturbation", {}, {}),
-    "frozen": Method("hidden neurons frozen at random", DDPG, DDPG, FROZEN),
+    "node_perturbation": Method("node perturbation", "node_perturbation", "node_perturbation"),
+    "frozen": Method(
+        "hidden neurons frozen at random",
+        DDPG,
+        DDPG,
+        FROZEN,
+        {**{env_id: {} for env_id in shipped_environments(DDPG)}, PENDULUM: FROZEN_PENDULUM},
+    ),
 }
 
 
@@ -73,13 +105,18 @@ def final_returns(runs: Sequence[Run]) -> np.ndarray:
     return np.array([found[1]["final_evaluation"]["mean_return"] for run in runs if (found := read(run)) is not None])
 
 
-T_975 = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""97.5 % quantile of Student's t for up to ten runs, by the degrees of freedom."""
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""97.5 % quantile of Student's t for one to nine degrees of freedom."""
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % confidence interval of the mean of up to ten runs (Student's t)."""
-    half = T_975[values.size - 1] * values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
+    """95 % confidence interval of the mean (Student's t); NaN for a single value."""
+    if values.size < 2:
+        return float("nan"), float("nan")
+    z, ν = 1.959964, values.size - 1
+    # Beyond the table, the expansion around the normal quantile is exact to three digits.
+    t = T_975[ν - 1] if ν <= len(T_975) else z + (z**3 + z) / (4 * ν) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * ν**2)
+    half = t * values.std(ddof=1) / np.sqrt(values.size)
     return float(values.mean() - half), float(values.mean() + half)
 
 
@@ -94,7 +131,7 @@ HIDDEN_RATE = 0.1
 """Share of the output neurons' learning rate with which hidden neurons learn, without which deep networks saturate."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "linear, own TD errors (Guss 2016)": {**LINEAR, **ALONE},
+    "linear, own TD errors": {**LINEAR, **ALONE},
     "linear": LINEAR,
     "quadratic": QUADRATIC,
     "compatible": {},
@@ -113,7 +150,7 @@ def depth_runs(env_id: str, variant: str, depth: int, seeds: Sequence[int]) -> l
         "actor_learning_rate": [rate * HIDDEN_RATE] * depth + [rate],
         **VARIANTS[variant],
     }
-    folder = f"{variant.replace(', ', '_').replace(' ', '_').replace('(', '').replace(')', '')}_{depth}"
+    folder = f"{variant.replace(', ', '_').replace(' ', '_')}_{depth}"
     return [Run(f"{DDPG}/depth", folder, env_id, seed, DDPG, settings, STEPS[env_id] // 40) for seed in seeds]
 
 
@@ -189,59 +226,76 @@ def depth_figure(env_id: str, seeds: Sequence[int]) -> None:
     for axes in grid.flat:
         axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(VARIANTS), frameon=False)
-    figure.suptitle(f"{env_id}: mean and standard deviation of {len(seeds)} runs, hidden layers of {WIDTH} neurons")
+    figure.suptitle(f"{env_id}: mean and standard deviation over runs, hidden layers of {WIDTH} neurons")
     save_figure(figure, FOLDER / f"depth_{env_id.split('/')[-1]}.png")
 
 
 # ---------------------------------------------------------------------- soak
 
 SOAK_STEPS, SOAK_LOOKS = 1_000_000, 10
+SOAK_COLUMNS = ("env", "seed", "timesteps", "finite", "largest actor weight", "largest neuron critic weight",
+                "largest shared critic weight", "largest error", "episodes", "mean return of the last 100")  # fmt: skip
+
+
+class SoakLog(BaseCallback):
+    """Note the largest numbers every tenth of the run, as text."""
+
+    model: DecentralizedDDPG
+
+    def __init__(self, env_id: str, seed: int) -> None:
+        super().__init__()
+        self.name = f"{env_id},{seed}"
+        self.lines: list[str] = []
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps % (SOAK_STEPS // SOAK_LOOKS) == 0:
+            model, critics = self.model, self.model.neuron_critics
+            shared = model.critic_learner.network.parameters if model.critic == "td" else np.zeros(1)
+            arrays = [model.policy.actor.parameters, critics.weights, shared, model._td_errors()]
+            finite = all(np.isfinite(array).all() for array in [*arrays, critics.memory, critics.traces])
+            returns = [info["r"] for info in model.ep_info_buffer or []]
+            cells = [str(finite), *(f"{np.abs(array).max():.4g}" for array in arrays), str(model._episode_num)]
+            cells.append(f"{np.mean(returns):.2f}" if returns else "")
+            self.lines.append(",".join([self.name, str(self.num_timesteps), *cells]))
+        return True
+
+
+def soak_lines(env_id: str, seed: int) -> list[str]:
+    """Train with the shipped settings, a million steps long; a run that diverges says so in its last line."""
+    import torch as th
+
+    from coagent_rl.training.run import Options, train
+
+    th.set_num_threads(1)
+    log = SoakLog(env_id, seed)
+    settings = {**load_hyperparameters(DDPG, env_id), "n_timesteps": SOAK_STEPS}
+    try:
+        train(DDPG, env_id, settings, seed, Options(final_eval_episodes=0, callbacks=[log]))
+    except ValueError as error:
+        log.lines.append(f"{log.name},{log.num_timesteps},False{',' * (len(SOAK_COLUMNS) - 4)}")
+        print(f"{env_id} seed {seed}: {error}", flush=True)
+    return log.lines
 
 
 def soak(arguments: argparse.Namespace) -> None:
     """Train a million steps on every environment with the shipped settings and log the largest numbers on the way."""
-    import torch as th
-    from stable_baselines3.common.callbacks import BaseCallback
+    from joblib import Parallel, delayed
 
-    from coagent_rl import DecentralizedDDPG
-    from coagent_rl.training.run import Options, train
+    from coagent_rl.training.files import write_text
 
-    th.set_num_threads(1)
     path = FOLDER / "soak.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    heads = ["env", "seed", "timesteps", "finite", "largest actor weight", "largest neuron critic weight"]
-    heads += ["largest shared critic weight", "largest error", "episodes", "mean return of the last 100"]
-    done = set()
-    if path.exists():
-        with open(path, encoding="utf-8") as file:
-            done = {(row["env"], int(row["seed"])) for row in csv.DictReader(file) if int(row["timesteps"]) == SOAK_STEPS}
-    else:
-        path.write_text(",".join(heads) + "\n", encoding="utf-8")
-
-    class Look(BaseCallback):
-        """Write a line every tenth of the run."""
-
-        model: DecentralizedDDPG
-
-        def _on_step(self) -> bool:
-            if self.num_timesteps % (SOAK_STEPS // SOAK_LOOKS) == 0:
-                model, critics = self.model, self.model.neuron_critics
-                shared = model.critic_learner.network.parameters if model.critic == "td" else np.zeros(1)
-                arrays = [model.policy.actor.parameters, critics.weights, shared, model._td_errors()]
-                finite = all(np.isfinite(array).all() for array in [*arrays, critics.memory, critics.traces])
-                largest = [f"{np.abs(array).max():.4g}" for array in arrays]
-                returns = [info["r"] for info in model.ep_info_buffer or []]
-                mean = f"{np.mean(returns):.2f}" if returns else ""
-                cells = [env_id, seed, self.num_timesteps, finite, *largest, model._episode_num, mean]
-                with open(path, "a", encoding="utf-8") as file:
-                    file.write(",".join(map(str, cells)) + "\n")
-            return True
-
-    for env_id, seed in product(arguments.envs, parse_seeds(arguments.seeds)):
-        if (env_id, seed) not in done:
-            settings = {**load_hyperparameters(DDPG, env_id), "n_timesteps": SOAK_STEPS}
-            result = train(DDPG, env_id, settings, seed, Options(final_eval_episodes=0, callbacks=[Look()]))
-            print(f"{env_id}: {result.summary['steps_per_second']:.0f} steps/s", flush=True)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [",".join(SOAK_COLUMNS)]
+    there = {tuple(line.split(",")[:2]) for line in lines}
+    missing = [
+        (env_id, seed)
+        for env_id, seed in product(arguments.envs, parse_seeds(arguments.seeds))
+        if (env_id, str(seed)) not in there
+    ]
+    parallel = Parallel(n_jobs=arguments.n_jobs, return_as="generator_unordered")
+    for found in parallel(delayed(soak_lines)(*pair) for pair in missing):
+        lines += found
+        write_text(path, "\n".join(lines) + "\n")
+        print("\n".join(found), flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

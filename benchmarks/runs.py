@@ -80,22 +80,48 @@ def execute(run: Run, command: str) -> None:
 
 
 def execute_all(runs: Sequence[Run], n_jobs: int) -> None:
-    """Execute those runs that have no file yet, ``n_jobs`` at a time; the results do not depend on ``n_jobs``."""
+    """Execute those runs that have no file yet, ``n_jobs`` at a time; the results do not depend on ``n_jobs``.
+
+    A run that fails (its parameters diverge, say) keeps no other from being made.
+
+    Raises:
+        ValueError: for a file made with other settings, before anything is run; at the end, naming the runs that failed.
+    """
     from joblib import Parallel, delayed
 
-    missing = [run for run in runs if not run.path.exists()]
+    missing = [run for run in runs if read(run) is None]
     print(f"{len(runs) - len(missing)} of {len(runs)} runs are there already.", flush=True)
     command = "python -m " + " ".join([Path(sys.argv[0]).parent.name + "." + Path(sys.argv[0]).stem, *sys.argv[1:]])
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    Parallel(n_jobs=n_jobs)(delayed(execute)(run, command) for run in missing)
+    failures = Parallel(n_jobs=n_jobs)(delayed(_failure)(run, command) for run in missing)
+    if any(failures):
+        raise ValueError("These runs failed:\n" + "\n".join(failure for failure in failures if failure))
+
+
+def _failure(run: Run, command: str) -> str:
+    try:
+        execute(run, command)
+    except ValueError as error:
+        return f"{run.method} {run.env_id} seed {run.seed}: {error}"
+    return ""
 
 
 def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
-    """Episode returns and facts of a run, or None where it has not been run."""
+    """Episode returns and facts of a run, or None where it has not been run.
+
+    Raises:
+        ValueError: if the file was made with other settings.
+    """
     if not run.path.exists():
         return None
     with np.load(run.path) as file:
-        return file["returns"].astype(float), json.loads(str(file["facts"]))
+        returns, facts = file["returns"].astype(float), json.loads(str(file["facts"]))
+    wanted = json.loads(json.dumps(dict(run.settings)))
+    if different := {key for key in {*wanted, *facts["settings"]} if wanted.get(key) != facts["settings"].get(key)}:
+        raise ValueError(
+            f"{run.path} was made with other settings ({', '.join(sorted(different))}): delete it to run it anew."
+        )
+    return returns, facts
 
 
 def initial_model(run: Run) -> CoagentAlgorithm:

@@ -85,9 +85,10 @@ class LayerCritics:
 class SubCritics(BaseCallback):
     """Watch a DDPG agent: critics of its layers and of its neurons learn from its replay buffer, and change nothing.
 
-    Every transition goes with the values of the neurons in that very step. (The code published with the paper pairs a
-    step's activations with the reward of another.) Twins of all critics learn from the same transitions with the rewards
-    shuffled within the minibatch: what they correlate with the global Q is not knowledge of value.
+    Every transition goes with what the neurons put out in that very step, which is kept. (The code published with the paper
+    pairs a step's activations with the reward of another.) What they would do next is the target actor's. Twins of all
+    critics learn from the same transitions with that what followed (reward, end, next state) shuffled among those of the
+    minibatch: they can know nothing of value, and correlate only as far as things that change together do.
 
     Attributes:
         values: one row a step of training: the global Q(s, a), then Q of each layer and each neuron, then of their twins.
@@ -105,42 +106,49 @@ class SubCritics(BaseCallback):
 
     def _on_training_start(self) -> None:
         n_in, n_out = self.model.observation_space.shape[0], self.model.action_space.shape[0]  # type: ignore[index]
-        self.network = Network(n_in, [Layer("gaussian_tanh", n) for n in [*HIDDEN, n_out]])
-        self._copy_actor()
+        layers = [Layer("gaussian_tanh", n) for n in [*HIDDEN, n_out]]
+        self.network, self.target_network = Network(n_in, layers), Network(n_in, layers)
         self.layer_critics = [LayerCritics([n_in, *HIDDEN, n_out], self.seed) for _ in range(2)]
         rates, γ = constant_schedule(NEURON_RATE), self.model.gamma
         self.neuron_critics = [
             NeuronCritics(self.network, BATCH, "linear", False, rates, "adam", γ, 0.0, TAU) for _ in range(2)
         ]
-        self._one, self._batch = self.network.activity(1), self.network.activity(BATCH)
+        self._one, self._batch, self._next = (self.network.activity(n) for n in (1, BATCH, BATCH))
         self._columns = np.concatenate([np.arange(self.network.width)[self.network.slot(i)] for i in range(len(HIDDEN) + 1)])
         self._always, self._never = np.ones(BATCH, bool), np.zeros(BATCH, bool)
+        self._done: list[np.ndarray] = []
         self._starts = True
 
-    def _copy_actor(self) -> None:
-        for index, linear in enumerate(self.model.actor.mu[::2]):
-            self.network.weights(index)[:] = linear.weight.detach().numpy().T
-            self.network.biases(index)[:] = linear.bias.detach().numpy()
+    def _copy_actors(self) -> None:
+        for network, actor in ((self.network, self.model.actor), (self.target_network, self.model.actor_target)):
+            for index, linear in enumerate(actor.mu[::2]):
+                network.weights(index)[:] = linear.weight.detach().numpy().T
+                network.biases(index)[:] = linear.bias.detach().numpy()
 
-    def _act(self, activity: np.ndarray, observations: np.ndarray, actions: np.ndarray) -> list[th.Tensor]:
-        """Let the layers do what they did: the actor's means, and the actions as they were taken. Returns all values."""
-        network = self.network
+    @staticmethod
+    def _act(network: Network, activity: np.ndarray, observations: np.ndarray) -> None:
         inputs = np.ascontiguousarray(observations, np.float32)
+        # In this mode no noise is read: any array of its type will do.
         forward(network.layout, network.constants, network.parameters, activity, inputs, activity, 0, MEAN)
-        activity[VALUES][:, network.slot(-1)] = actions
-        return [
-            th.as_tensor(inputs),
-            *(th.as_tensor(activity[VALUES][:, network.slot(i)].copy()) for i in range(network.depth)),
-        ]
+
+    def _layers(self, activity: np.ndarray) -> list[th.Tensor]:
+        """Observations, then the values of each layer."""
+        network, values = self.network, activity[VALUES]
+        parts = [values[:, : network.n_inputs], *(values[:, network.slot(i)] for i in range(network.depth))]
+        return [th.as_tensor(part.copy()) for part in parts]
 
     def _on_step(self) -> bool:
         model, buffer = self.model, self.model.replay_buffer
         assert buffer is not None
-        self._copy_actor()
+        assert buffer.n_envs == 1
+        self._copy_actors()
         if model.num_timesteps > model.learning_starts:
             self._learn(buffer)
         observation, action = np.asarray(model._last_obs), self.locals["buffer_actions"]
-        layers = self._act(self._one, observation, action)
+        self._act(self.network, self._one, observation)
+        self._one[VALUES][:, self.network.slot(-1)] = action
+        self._done.append(self._one[VALUES][0, self._columns])
+        layers = self._layers(self._one)
         with th.no_grad():
             whole = model.critic.q1_forward(th.as_tensor(observation), th.as_tensor(action, dtype=th.float32)).numpy()
         found = [whole.ravel()]
@@ -152,24 +160,21 @@ class SubCritics(BaseCallback):
         return True
 
     def _learn(self, buffer: Any) -> None:
+        assert not buffer.full  # step k of training is at place k
         steps = self.rng.integers(0, buffer.size(), BATCH)
-        observations, ends = buffer.observations[steps, 0], buffer.next_observations[steps, 0]
-        terminated = (buffer.dones[steps, 0] > 0) & (buffer.timeouts[steps, 0] == 0)
-        rewards = buffer.rewards[steps, 0]
-        model = self.model
-        with th.no_grad():
-            next_actions = model.actor_target(th.as_tensor(ends)).numpy()
-        next_layers = self._act(self._batch, ends, next_actions)
-        layers = self._act(self._batch, observations, buffer.actions[steps, 0])
-        not_terminated = th.as_tensor(~terminated[:, None], dtype=th.float32)
-        for rewarded, of_layers, of_neurons in zip(
-            (rewards, self.rng.permutation(rewards)), self.layer_critics, self.neuron_critics, strict=True
-        ):
-            as_column = th.as_tensor(rewarded[:, None])
-            of_layers.learn(layers, as_column, next_layers, not_terminated, model.gamma)
-            of_neurons.learn(
-                self._batch, rewarded, np.asarray(ends), terminated, self._never, self._always, self.num_timesteps
-            )
+        self._batch[VALUES][:, : self.network.n_inputs] = buffer.observations[steps, 0]
+        self._batch[VALUES][:, self._columns] = [self._done[step] for step in steps]
+        layers, follows = self._layers(self._batch), np.arange(BATCH)
+        for of_layers, of_neurons in zip(self.layer_critics, self.neuron_critics, strict=True):
+            after = steps[follows]
+            ends, rewards = np.asarray(buffer.next_observations[after, 0]), buffer.rewards[after, 0]
+            terminated = (buffer.dones[after, 0] > 0) & (buffer.timeouts[after, 0] == 0)
+            self._act(self.target_network, self._next, ends)
+            as_columns = [th.as_tensor(np.float32(column))[:, None] for column in (rewards, ~terminated)]
+            of_layers.learn(layers, as_columns[0], self._layers(self._next), as_columns[1], self.model.gamma)
+            of_neurons.target_parameters[:] = self.target_network.parameters
+            of_neurons.learn(self._batch, rewards, ends, terminated, self._never, self._always, self.num_timesteps)
+            follows = self.rng.permutation(BATCH)  # for the twins, which come second
 
 
 def neuron_values(network: Network, critics: NeuronCritics, activity: np.ndarray) -> np.ndarray:
@@ -249,7 +254,7 @@ def correlation(arguments: argparse.Namespace) -> None:
     missing = [(seed, path) for seed, path in zip(seeds, paths, strict=True) if not path.exists()]
     Parallel(n_jobs=arguments.n_jobs)(delayed(watch)(*pair) for pair in missing)
     names = [*(f"hidden layer {k + 1}" for k in range(len(HIDDEN))), "output layer"]
-    heads = ["phase", "layer", "critic of the layer", "twin, rewards shuffled", "critics of its neurons", "twins"]
+    heads = ["phase", "layer", "critic of the layer", "its twin", "critics of its neurons", "twins"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     bars: dict[str, list[tuple[float, float, float]]] = {}
     for phase in (1, 2):
@@ -295,7 +300,7 @@ def draw(path: Path, bars: dict[str, list[tuple[float, float, float]]], n_seeds:
     series.set_xlabel("time steps (the last of phase 2, one seed)")
     series.set_ylabel("dQ/dt in standard deviations")
     series.legend(fontsize=8)
-    labels = ["layer", "layer, rewards shuffled", "neurons", "neurons, rewards shuffled"]
+    labels = ["layer", "layer's twin, outcomes shuffled", "neurons", "neurons' twins"]
     for column, label in enumerate(labels):
         mean, low, high = np.array([bars[name][column] for name in bars]).T
         at = np.arange(len(bars)) + 0.2 * (column - 1.5)

@@ -209,8 +209,7 @@ def search(name: str, env_id: str, n_trials: int, lengths: dict[str, int]) -> No
             means.append(after["mean_return"] if searched.final else float(result.returns.mean()))
             if best is not None and means[0] < (best / 2 if best > 0 else best * 2):
                 break
-        length = {key: settings[key] for key in ("n_episodes", "n_timesteps") if key in settings}
-        trial = {"trial": number, "score": float(np.mean(means)), "means": means, **length, "drawn": drawn}
+        trial = {"trial": number, "score": float(np.mean(means)), "means": means, "drawn": drawn, "others": settings}
         trials.append(trial)
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(trial) + "\n")

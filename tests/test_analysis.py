@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coagent_rl import DecentralizedDDPG
+from coagent_rl import DecentralizedDDPG, Reinforce
 from coagent_rl.analysis import (
     NeuronWatch,
     absolute_correlation,
@@ -80,12 +80,16 @@ def test_neuron_states() -> None:
     )
     network, critics = model.policy.actor, model.neuron_critics
     network.weights(0)[:], network.biases(0)[:] = [[10.0, 0.1], [0.0, 0.0]], 0.0
-    # Rows of the hidden layer's critics: v, 1, then w_0, w and w_2, one column a neuron.
-    own = critics.weights[: 7 * 2].reshape(7, 2)
-    own[3], own[4] = [0.5, -1.0], [1.0, 0.0]
+    # Rows of the hidden layer's critics: w_0, w and w_2, one column a neuron.
+    own = critics.weights[: 4 * 2].reshape(4, 2)
+    own[0], own[1] = [0.5, -1.0], [1.0, 0.0]
     states = neuron_states(model, np.array([[-1.0, 0.0], [1.0, 0.0], [0.01, 0.0], [-0.01, 0.0]]))
     assert states.saturation[0] == pytest.approx(2 / 8)
     assert states.one_sign[0] == pytest.approx(1 / 2)
+    with pytest.raises(ValueError, match="not finite"):
+        neuron_states(model, np.full((1, 2), np.nan))
+    with pytest.raises(ValueError, match="follows DecentralizedDDPG agents, not Reinforce"):
+        Reinforce("MlpPolicy", "CartPole-v1").learn(1, callback=NeuronWatch())
 
 
 def test_the_watch_looks_as_often_as_it_should_and_changes_nothing() -> None:

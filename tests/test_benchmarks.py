@@ -1,5 +1,8 @@
 """The measuring code itself: what it watches it must not change, and what it reports must be what it says."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch as th
@@ -7,16 +10,17 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 from benchmarks.decentralized_ddpg import interval, returns_in_time
-from benchmarks.runs import Run, execute
-from benchmarks.sub_critics import ENV, HIDDEN, SubCritics, correlations, neuron_values
+from benchmarks.runs import Run, execute, execute_all, read
+from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
+from tests.clock import Clock
 
 DEPTH = len(HIDDEN) + 1
 
 
-def ddpg() -> DDPG:
+def ddpg(env=ENV) -> DDPG:
     noise = NormalActionNoise(np.zeros(1), 0.5 * np.ones(1))
     kwargs = {"net_arch": {"pi": HIDDEN, "qf": [16]}, "activation_fn": th.nn.Tanh}
-    return DDPG("MlpPolicy", ENV, action_noise=noise, policy_kwargs=kwargs, batch_size=8, seed=3)
+    return DDPG("MlpPolicy", env, action_noise=noise, policy_kwargs=kwargs, batch_size=8, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +38,61 @@ def test_watching_does_not_change_the_agent(watched) -> None:
 
 def test_sub_critics_see_what_the_actor_did(watched) -> None:
     callback, model = watched
-    observations = np.random.default_rng(0).uniform(-1, 1, (1, 2)).astype(np.float32)
-    callback._copy_actor()
-    layers = callback._act(callback._one, observations, np.array([[0.3]]))
-    with th.no_grad():
-        x = th.as_tensor(observations)
-        for k, module in enumerate(model.actor.mu[:-2]):
-            x = module(x)
-            if k % 2:
-                np.testing.assert_allclose(layers[k // 2 + 1].numpy(), x.numpy(), rtol=0, atol=1e-5)
-    assert layers[-1].item() == pytest.approx(0.3)
+    buffer = model.replay_buffer
+    observation, action = buffer.observations[-1 + buffer.size(), 0], buffer.actions[-1 + buffer.size(), 0]
+    x, layers = th.as_tensor(observation), [observation]
+    with th.no_grad():  # the callback saw the last step before the last gradient step: what it copied is the actor of then
+        for k in range(DEPTH - 1):
+            x = th.tanh(x @ th.as_tensor(callback.network.weights(k)) + th.as_tensor(callback.network.biases(k)))
+            layers.append(x.numpy())
+    layers.append(action)
+    np.testing.assert_allclose(callback._done[-1], np.concatenate(layers[1:]), rtol=0, atol=1e-5)
 
-    weights = callback.neuron_critics[0].weights
-    values = neuron_values(callback.network, callback.neuron_critics[0], callback._one)
-    start = 0
-    for k in range(DEPTH):
-        v, a = layers[k].numpy()[0], layers[k + 1].numpy()[0]
+    weights, start, expected = callback.neuron_critics[0].weights, 0, []
+    for v, a in pairwise(layers):
         own = weights[start : start + (v.size + 2) * a.size].reshape(v.size + 2, a.size)
         start += own.size
-        expected = [v @ own[:-2, j] + own[-2, j] + own[-1, j] * a[j] for j in range(a.size)]
-        np.testing.assert_allclose(values[callback.network.slot(k)], expected, rtol=1e-4, atol=1e-5)
+        expected += [v @ own[:-2, j] + own[-2, j] + own[-1, j] * a[j] for j in range(a.size)]
     assert start == weights.size
+    seen = callback.values[-1]
+    np.testing.assert_allclose(seen[1 + DEPTH : 1 + DEPTH + len(expected)], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_the_global_value_is_that_of_the_step(watched) -> None:
+    """Before learning begins nothing changes, so the values seen can be computed again from the buffer."""
+    callback = SubCritics(0)
+    model = ddpg()
+    model.learn(100, callback=callback)
+    buffer = model.replay_buffer
+    pairs = (th.as_tensor(array[:100, 0].astype(np.float32)) for array in (buffer.observations, buffer.actions))
+    with th.no_grad():
+        expected = model.critic.q1_forward(*pairs).numpy()[:, 0]
+    np.testing.assert_allclose(np.array(callback.values)[:, 0], expected, atol=1e-6)
+
+
+def test_sub_critics_learn_from_transitions_that_belong_together(monkeypatch) -> None:
+    rows: list[list[np.ndarray]] = []
+
+    def spy(self, layers, rewards, next_layers, not_terminated, discount) -> None:
+        parts = (layers[0], rewards, next_layers[0], not_terminated, *layers[1:])
+        rows.append([part.numpy().copy() for part in parts])
+
+    monkeypatch.setattr(LayerCritics, "learn", spy)
+    callback, model = SubCritics(0), ddpg(Clock())
+    model.learn(130, callback=callback)
+    t, r, after, goes_on, *values = (np.concatenate(parts) for parts in zip(*rows[::2], strict=True))
+    np.testing.assert_array_equal(after, t + 1)
+    np.testing.assert_allclose(r, (t + 1) / 1000, rtol=1e-5)
+    np.testing.assert_array_equal(goes_on, 1.0 - ((t % 5 == 4) & ((t // 5 + 1) % 3 == 0)))
+    done = {float(o[0, 0]): values for o, values in zip(model.replay_buffer.observations, callback._done, strict=False)}
+    np.testing.assert_array_equal(np.concatenate(values, axis=1), [done[float(moment)] for moment in t[:, 0]])
+    starts = [
+        float(o[0, 0]) for o, start in zip(model.replay_buffer.observations, callback.episode_starts, strict=False) if start
+    ]
+    assert starts == [1.0 + 5 * k for k in range(len(starts))]
+    t, r, after, *_ = (np.concatenate(parts) for parts in zip(*rows[1::2], strict=True))  # the twins
+    np.testing.assert_allclose(r, after / 1000, rtol=1e-5)
+    assert abs(np.corrcoef(t[:, 0], after[:, 0])[0, 1]) < 0.2
 
 
 def test_correlations_of_changes_within_episodes(watched) -> None:
@@ -75,6 +113,8 @@ def test_correlations_of_changes_within_episodes(watched) -> None:
 def test_interval_is_students() -> None:
     low, high = interval(np.array([1.0, 2.0, 3.0]))
     assert (low, high) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), rel=1e-3)
+    many = np.arange(21.0)
+    assert interval(many)[1] - 10 == pytest.approx(2.0860 * many.std(ddof=1) / 21**0.5, rel=1e-3)
 
 
 def test_a_watched_run_keeps_the_states_of_its_neurons(tmp_path, monkeypatch) -> None:
@@ -89,3 +129,16 @@ def test_a_watched_run_keeps_the_states_of_its_neurons(tmp_path, monkeypatch) ->
     seen = returns_in_time(run, np.array([ends[0] - 1, ends[2]]), window=2)
     assert np.isnan(seen[0])
     assert seen[1] == pytest.approx(returns[1:3].mean())
+    read(run)
+    with pytest.raises(ValueError, match=r"other settings \(critic_kind\): delete it"):
+        read(replace(run, settings={**settings, "critic_kind": "linear"}))
+
+
+def test_a_run_that_fails_keeps_no_other_from_being_made(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.runs.RESULTS", tmp_path)
+    settings = {"n_timesteps": 50, "policy_kwargs": {"net_arch": [3]}}
+    runs = [Run("t", f"m{k}", "CartPole-v1", 0, "reinforce", {**settings, "gamma": γ}) for k, γ in enumerate((2.0, 0.9))]
+    with pytest.raises(ValueError, match=r"m0 CartPole-v1 seed 0: gamma must lie"):
+        execute_all(runs, 1)
+    assert read(runs[0]) is None
+    assert read(runs[1]) is not None

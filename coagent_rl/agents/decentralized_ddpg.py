@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, action_slopes
+from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, action_slopes, n_action_features
 from coagent_rl.critics.per_neuron import NeuronCritics
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
@@ -52,10 +52,11 @@ def all_action_slopes(
             means, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
             slope(activation, constants[index, TEMPERATURE], means, slopes)
             own = critic_weights[critic_layout[index, WEIGHTS] : critic_layout[index, END]]
-            weights = own.reshape(critic_layout[index, N_INPUTS], n)
+            n_features = critic_layout[index, N_INPUTS]
+            weights = own.reshape(n_features, n)[n_features - n_action_features(kind, n_in) :]
             v = activity[VALUES, row, inputs : inputs + n_in]
             signals = activity[SIGNALS, row, slot : slot + n]
-            action_slopes(kind, weights[n_in + 1 :], v, means, slopes, signals)
+            action_slopes(kind, weights, v, means, slopes, signals)
             for j in range(n):
                 if not math.isfinite(signals[j]):
                     return False
@@ -122,7 +123,8 @@ class DecentralizedDDPG(NoisyNeurons):
         critic_kind: ``"compatible"``, ``"quadratic"`` or ``"linear"`` (the paper's), see
             `coagent_rl.credit.deterministic_policy_gradient.CRITIC_KINDS`.
         td_source: where the TD error comes from: ``"shared"``, one state-value critic for all (``critic="td"``), or
-            ``"neuron"``, each neuron's own critic with a target copy (the paper's).
+            ``"neuron"``, each neuron's own critic with a target copy (the paper's); then there is no other critic, and
+            nothing that ``critic_learning_rate`` and ``critic_lambda`` are for.
         neuron_critic_learning_rate: of the neurons' critics; as the other rates.
         neuron_critic_lambda: trace decay rate of the neurons' critics when learning online; replayed transitions have no
             traces, neither there nor in the shared critic.
@@ -213,11 +215,6 @@ class DecentralizedDDPG(NoisyNeurons):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name} must be a whole number from {least}, not {value!r}.")
-        if self.buffer_size is not None and self.learning_starts > self.buffer_size:
-            raise ValueError(
-                f"learning_starts ({self.learning_starts}) is more than buffer_size ({self.buffer_size}): "
-                f"nothing would be learned."
-            )
 
     def _learning_rows(self) -> int:
         return self.n_envs if self.buffer_size is None else self.batch_size
@@ -246,6 +243,12 @@ class DecentralizedDDPG(NoisyNeurons):
                 device="cpu",
                 n_envs=self.n_envs,
             )
+            capacity = self.replay_buffer.buffer_size * self.n_envs
+            if self.learning_starts > capacity:
+                raise ValueError(
+                    f"learning_starts ({self.learning_starts}) is more than the buffer holds ({capacity} transitions of "
+                    f"{self.n_envs} environments): nothing would be learned."
+                )
             if self.replay_rng is None:
                 self.replay_rng = np.random.default_rng(np.random.SeedSequence(self.seed).spawn(5)[4])
 
@@ -334,23 +337,28 @@ class DecentralizedDDPG(NoisyNeurons):
     # ------------------------------------------------------------------ saving and loading
 
     def save_replay_buffer(self, path: str | Path) -> None:
-        """Save the replay buffer, which `save` leaves out, as in Stable-Baselines3."""
+        """Save the replay buffer, which `save` leaves out, as in Stable-Baselines3, with the layers that it belongs to."""
         if self.replay_buffer is None:
             raise ValueError("There is no replay buffer: buffer_size is None.")
-        save_to_pkl(path, self.replay_buffer, self.verbose)
+        save_to_pkl(path, (self._shape_of_replay(), self.replay_buffer), self.verbose)
 
     def load_replay_buffer(self, path: str | Path) -> None:
         """Put back what `save_replay_buffer` saved.
 
         Raises:
-            ValueError: for the buffer of another network or number of environments.
+            ValueError: for a buffer of another network, size or number of environments, or another kind of file.
         """
-        buffer = load_from_pkl(path, self.verbose)
-        own = self.replay_buffer
-        shapes = [(b.observations.shape[1:], b.actions.shape[1:]) for b in (own, buffer) if isinstance(b, ReplayBuffer)]
-        if len(shapes) != 2 or shapes[0] != shapes[1]:
-            raise ValueError(f"{path} does not hold a replay buffer of this model.")
-        self.replay_buffer = buffer
+        own, saved = self._shape_of_replay(), load_from_pkl(path, self.verbose)
+        if not (isinstance(saved, tuple) and len(saved) == 2 and isinstance(saved[1], ReplayBuffer)):
+            raise ValueError(f"{path} does not hold a replay buffer of this package.")
+        if saved[0] != own:
+            raise ValueError(f"{path} does not hold a replay buffer of this model: it has {saved[0]}, the model {own}.")
+        self.replay_buffer = saved[1]
+
+    def _shape_of_replay(self) -> dict[str, Any]:
+        network = self.policy.actor
+        layers = [(layer.kind, layer.n_values) for layer in network.layers]
+        return {"inputs": network.n_inputs, "layers": layers, "environments": self.n_envs, "buffer_size": self.buffer_size}
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

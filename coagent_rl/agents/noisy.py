@@ -14,25 +14,34 @@ from coagent_rl.networks import Layer
 from coagent_rl.noise import Noise
 from coagent_rl.schedules import LinearSchedule, Rates
 
+TWO_SIDED = ("gaussian_tanh", "gaussian_linear")
+"""Kinds of output units whose mean takes both signs."""
+
 
 class BoundedPolicy(CoagentPolicy):
     """A policy whose output neurons are bounded like the others: one per action.
 
     For `Box` actions an output of -1 is the lower bound and one of 1 the upper; of discrete actions the one with the largest
-    output is taken. ``output_units`` is a kind of Gaussian units, Gaussian meaning that noise is added to them.
+    output is taken. ``output_units`` is a kind of Gaussian units, Gaussian meaning that noise is added to them, for `Box`
+    actions one whose mean can be negative.
     """
 
     def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
         space = self.action_space
         if not kind.startswith("gaussian_"):
             raise ValueError(f"The output neurons must be Gaussian, a mean with noise added, not {kind!r}.")
+        if isinstance(space, spaces.Box) and kind not in TWO_SIDED:
+            raise ValueError(
+                f"For Box actions output_units must be one of {TWO_SIDED}, which reach both bounds, not {kind!r}."
+            )
         return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
 
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         if self._bounds is None:
             return np.asarray(outputs.argmax(axis=1))
         low, high = self._bounds
-        return np.asarray(low + (np.clip(outputs, -1.0, 1.0) + 1.0) * 0.5 * (high - low))
+        # Clipped last, because an output of 1 may be rounded to something above the bound.
+        return np.clip(low + (outputs + 1.0) * 0.5 * (high - low), low, high)
 
 
 class NoisyNeurons(CoagentAlgorithm):
@@ -89,6 +98,9 @@ class NoisyNeurons(CoagentAlgorithm):
             raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of BoundedPolicy, not {self.policy_class}.")
         if self.policy_kwargs.get("learned_deviation"):
             raise ValueError("learned_deviation is not defined here: the neurons' noise is not learned.")
+        for key, argument in (("variance", "hidden_noise and output_noise"), ("exploration_probability", "itself")):
+            if key in self.policy_kwargs:
+                raise ValueError(f"policy_kwargs must not hold {key!r} here: the agent's argument is {argument}.")
         units = self.policy_kwargs.get("units", "gaussian_tanh")
         if not str(units).startswith("gaussian_"):
             raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")

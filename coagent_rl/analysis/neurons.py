@@ -23,7 +23,8 @@ class NeuronStates:
     Attributes:
         saturation: of (neuron, observation) pairs in which the neuron is saturated. A unit of any other kind than tanh and
             sigmoid counts where its slope is zero.
-        one_sign: of neurons whose ∂Q/∂a has the same sign for all observations: they are sent one way, whatever they see.
+        one_sign: of neurons whose ∂Q/∂a has the same sign for all observations (or is zero, as that of compatible critics is
+            in full saturation): they are sent one way, whatever they see.
     """
 
     saturation: np.ndarray
@@ -35,19 +36,24 @@ def neuron_states(model: DecentralizedDDPG, observations: np.ndarray) -> NeuronS
 
     Args:
         observations: the network's inputs (normalised, where the model has a normaliser), shape (n, n_inputs).
+
+    Raises:
+        ValueError: if the neurons' critics, or what they see, are not finite.
     """
     network, critics = model.policy.actor, model.neuron_critics
     activity = network.activity(len(observations))
     activity[VALUES][:, : network.n_inputs] = observations
     inputs = np.ascontiguousarray(observations, dtype=network.parameters.dtype)
     # In this mode no noise is read: any array of its type will do.
-    forward(network.layout, network.constants, network.parameters, activity, inputs, activity, 0, MEAN)
-    all_action_slopes(network.layout, network.constants, activity, critics.layout, critics.weights, critics.kind)
+    finite = forward(network.layout, network.constants, network.parameters, activity, inputs, activity, 0, MEAN)
+    arguments = (network.layout, network.constants, activity, critics.layout, critics.weights, critics.kind)
+    if not (finite and all_action_slopes(*arguments)):
+        raise ValueError("The observations or the neurons' critics are not finite.")
     saturation, one_sign = np.empty(network.depth), np.empty(network.depth)
     for index, layer in enumerate(network.layers):
         slopes, sent = activity[SCORES][:, network.slot(index)], activity[SIGNALS][:, network.slot(index)]
         saturation[index] = np.mean(slopes <= SATURATED * _STEEPEST.get(layer.kind, 0.0) / layer.temperature)
-        one_sign[index] = np.mean(np.all(sent > 0, axis=0) | np.all(sent < 0, axis=0))
+        one_sign[index] = np.mean(np.all(sent >= 0, axis=0) | np.all(sent <= 0, axis=0))
     return NeuronStates(saturation, one_sign)
 
 
@@ -70,6 +76,10 @@ class NeuronWatch(BaseCallback):
         self.every, self.n_observations = every, n_observations
         self.timesteps: list[int] = []
         self.states: list[NeuronStates] = []
+
+    def _init_callback(self) -> None:
+        if not isinstance(self.model, DecentralizedDDPG):
+            raise ValueError(f"NeuronWatch follows DecentralizedDDPG agents, not {type(self.model).__name__}.")
 
     def _on_training_start(self) -> None:
         self._seen = np.zeros((self.n_observations, self.model.policy.actor.n_inputs), np.float32)

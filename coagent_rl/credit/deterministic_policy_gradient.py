@@ -16,6 +16,14 @@ CRITIC_KINDS = {"linear": LINEAR_CRITIC, "compatible": COMPATIBLE, "quadratic": 
 
 
 @kernel
+def n_action_features(kind: int, n_in: int) -> int:
+    """Number of features of a critic that depend on the neuron's own output; they come after those of the state."""
+    if kind == LINEAR_CRITIC:
+        return 1
+    return n_in + 1 if kind == COMPATIBLE else n_in + 2
+
+
+@kernel
 def action_slopes(kind: int, action_weights: Array, inputs: Array, means: Array, slopes: Array, out: Array) -> None:
     """∂Q/∂a at a = μ(v) of each neuron of a layer; a neuron reads its inputs, its mean and its own critic, nothing else.
 

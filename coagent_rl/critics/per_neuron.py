@@ -8,11 +8,17 @@ from collections.abc import Mapping
 import numpy as np
 import torch as th
 
-from coagent_rl.credit.deterministic_policy_gradient import COMPATIBLE, CRITIC_KINDS, LINEAR_CRITIC, QUADRATIC
+from coagent_rl.credit.deterministic_policy_gradient import (
+    COMPATIBLE,
+    CRITIC_KINDS,
+    LINEAR_CRITIC,
+    QUADRATIC,
+    n_action_features,
+)
 from coagent_rl.kernel import TINY, Array, flush, kernel
 from coagent_rl.learner import copies, put_back
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward
+from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, forward
 from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_VALUES, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import MEAN, slope
 from coagent_rl.optimizers import DIRECTION, OPTIMIZERS, TRACE_DECAY, ascend
@@ -27,20 +33,22 @@ def neuron_features(
 
     Args:
         kind: a code of `CRITIC_KINDS`.
-        shared: whether the TD error comes from a shared critic. Then neurons learn how it depends on their output alone: the
-            features of the state are zero, and those of the output are differences to what they are at a = μ.
+        shared: whether the TD error comes from a shared critic. Then neurons learn how it depends on their output alone:
+            there are no features of the state, and those of the output are differences to what they are at a = μ.
         inputs: v, shape (n_in,).
         values, means, slopes: a, μ(v) and μ', shape (n,).
-        features: shape (n_features, n), overwritten: v and 1, then as in `CRITIC_KINDS`.
+        features: shape (n_features, n), overwritten: v and 1 (unless ``shared``), then as in `CRITIC_KINDS`.
     """
     n_in, n = inputs.size, features.shape[1]
-    first = n_in + 1
-    for i in range(n_in):
-        x = inputs[i] * 0 if shared else inputs[i]
+    first = 0
+    if not shared:
+        first = n_in + 1
+        for i in range(n_in):
+            for j in range(n):
+                features[i, j] = inputs[i]
         for j in range(n):
-            features[i, j] = x
+            features[n_in, j] = 1.0
     for j in range(n):
-        features[n_in, j] = 0.0 if shared else 1.0
         difference = values[j] - means[j]
         if kind == COMPATIBLE:
             features[first, j] = difference * slopes[j]
@@ -92,9 +100,10 @@ def learn_neuron_critics(
 ) -> bool:
     """One learning step of the critics of all neurons.
 
-    With TD errors of their own, δ_j = R + γ Q_j'(v', μ'(v')) - Q_j(v, a), e_j ← γλ e_j + φ_j, w_j ← w_j + α δ_j e_j. With a
-    shared TD error δ a neuron learns the part of it that goes with its own output: w_j ← w_j + α (δ e_j - A_j φ_j), with
-    A_j = w_j·φ_j.
+    With TD errors of their own, δ_j = R + γ Q_j'(v', μ'(v')) - Q_j(v, a) where Q' is a target copy, e_j ← γλ e_j + φ_j and
+    w_j ← w_j + α ((δ_j - c_j) e_j + c_j φ_j) with c_j = Q_j'(v, a) - Q_j(v, a): the errors that a trace adds up must be of
+    one function, Q', or they do not make a λ-return. (Without traces this is α δ_j φ_j.) With a shared TD error δ a neuron
+    learns the part of it that goes with its own output: w_j ← w_j + α (δ e_j - A_j φ_j), with A_j = w_j·φ_j.
 
     Args:
         layout, constants: of the actor, see `coagent_rl.networks.Network`.
@@ -143,12 +152,20 @@ def learn_neuron_critics(
             μ, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
             slope(activation, constants[index, TEMPERATURE], μ, slopes)
             neuron_features(kind, shared, v, a, μ, slopes, φ)
-            predicted = next_activity[SCORES, row, slot : slot + n]
-            predictions(weights[start:end].reshape(n_features, n), φ, predicted)
+            correction = next_activity[SCORES, row, slot : slot + n]
+            predictions(weights[start:end].reshape(n_features, n), φ, correction)
+            summed = next_activity[SIGNALS, row, slot : slot + n]
+            if learns_alone:
+                predictions(target_weights[start:end].reshape(n_features, n), φ, summed)
             for j in range(n):
                 if learns_alone:
-                    error[j] -= predicted[j]
-                if not (math.isfinite(error[j]) and math.isfinite(predicted[j])):
+                    error[j] -= correction[j]
+                    correction[j] = summed[j] - correction[j]
+                    summed[j] = error[j] - correction[j]
+                else:
+                    correction[j] = zero if ignored[row] else -correction[j]
+                    summed[j] = error[j]
+                if not (math.isfinite(error[j]) and math.isfinite(correction[j])):
                     return False
             e, d = traces[row, start:end].reshape(n_features, n), direction[start:end].reshape(n_features, n)
             cleared = episode_starts[row] or settings[TRACE_DECAY] == 0.0
@@ -156,9 +173,7 @@ def learn_neuron_critics(
                 for j in range(n):
                     trace = φ[i, j] if cleared else flush(keep * e[i, j] + φ[i, j], tiny, zero)
                     e[i, j] = trace
-                    d[i, j] += share * error[j] * trace
-                    if shared and not ignored[row]:
-                        d[i, j] -= share * predicted[j] * φ[i, j]
+                    d[i, j] += share * (summed[j] * trace + correction[j] * φ[i, j])
     ascend(critic_layout, settings, rates, weights, memory, time)
     return True
 
@@ -205,7 +220,7 @@ class NeuronCritics:
         offset = 0
         for row in self.layout:
             n_in = row[N_INPUTS]
-            row[N_INPUTS] = n_in + 1 + {"linear": 1, "compatible": n_in + 1, "quadratic": n_in + 2}[kind]
+            row[N_INPUTS] = (0 if shared else n_in + 1) + n_action_features(self.kind, n_in)
             row[WEIGHTS], offset = offset, offset + row[N_INPUTS] * row[N_VALUES]
             row[BIASES] = row[END] = offset
         dtype = network.parameters.dtype
