@@ -126,7 +126,7 @@ TABLE = FinalTable(DDPG, {env_id: {} for env_id in shipped_environments(DDPG)}, 
 
 WIDTH = 32
 DEPTHS = (1, 2, 3, 4)
-STEPS = {CORRIDOR: 30_000, MOUNTAIN_CAR: 80_000}
+STEPS = {CORRIDOR: 20_000, MOUNTAIN_CAR: 60_000}
 HIDDEN_RATE = 0.1
 """Share of the output neurons' learning rate with which hidden neurons learn, without which deep networks saturate."""
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import coagent_rl  # noqa: F401  registers the environments
 from coagent_rl import WeightMax
-from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
+from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
 from coagent_rl.training.run import make_environments
 
 ID = "coagent_rl/Multiplexer-v0"
@@ -211,3 +212,18 @@ def test_wrong_actions_in_the_corridor(continuous, action, message) -> None:
 def test_a_corridor_has_a_length() -> None:
     with pytest.raises(ValueError, match="length must be a whole number from 1, not 0"):
         gym.make(CORRIDOR, length=0)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_running_statistics_of_single_rows_are_stable_baselines(shape) -> None:
+    ours, theirs = RowMeanStd(shape=shape), RunningMeanStd(shape=shape)
+    rng = np.random.default_rng(0)
+    for n in (1, 1, 1, 4, 1):
+        batch = rng.standard_normal((n, *shape)).astype(np.float32) * 3 + 1
+        ours.update(batch)
+        theirs.update(batch)
+    on = RowMeanStd.of(theirs)
+    for statistics in (ours, on):
+        np.testing.assert_array_equal(statistics.mean, theirs.mean)
+        np.testing.assert_array_equal(statistics.var, theirs.var)
+        assert statistics.count == theirs.count

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
@@ -22,6 +23,27 @@ class SerialVecEnv(DummyVecEnv):
         if self.keys == [None]:  # the observation space is neither a Dict nor a Tuple
             return next(iter(self.buf_obs.values())).copy()
         return super()._obs_from_buf()
+
+
+class RowMeanStd(RunningMeanStd):
+    """`RunningMeanStd` that takes a batch of one row for what it is: the same numbers in a third of the time.
+
+    `VecNormalize` updates two of them at every step, which with one environment costs as much as CartPole's own step does.
+    """
+
+    def update(self, arr: np.ndarray) -> None:
+        """Take a batch into the statistics, shape (n, …)."""
+        if len(arr) == 1:
+            self.update_from_moments(arr[0], np.zeros_like(arr[0]), 1)
+        else:
+            super().update(arr)
+
+    @classmethod
+    def of(cls, other: RunningMeanStd) -> RowMeanStd:
+        """Statistics that go on from others."""
+        result = cls(shape=other.mean.shape)
+        result.mean, result.var, result.count = other.mean, other.var, other.count
+        return result
 
 
 class NativeVecEnv(VecEnv):

@@ -17,11 +17,12 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 
 import coagent_rl
 from coagent_rl.agents import CoagentAlgorithm, DecentralizedDDPG
-from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
+from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
 from coagent_rl.files import write_whole
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, SaveCheckpoint, SaveNormaliser, WholeFileEvalCallback
 from coagent_rl.training.evaluation import evaluate
@@ -146,6 +147,10 @@ def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, trai
         wrapped = VecNormalize.load(str(statistics), env)
     else:
         raise FileNotFoundError(f"There are no statistics of the normaliser at {statistics}, beside the model.")
+    for name in ("obs_rms", "ret_rms"):
+        statistics_so_far = getattr(wrapped, name, None)
+        if isinstance(statistics_so_far, RunningMeanStd):  # neither missing, nor a dictionary for Dict observations
+            setattr(wrapped, name, RowMeanStd.of(statistics_so_far))
     wrapped.training = training
     if not training:
         wrapped.norm_reward = False
