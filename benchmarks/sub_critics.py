@@ -30,7 +30,7 @@ from coagent_rl.schedules import constant_schedule
 FOLDER = RESULTS / "decentralized_ddpg" / "correlation"
 ENV = "MountainCarContinuous-v0"
 HIDDEN = [64, 64]
-STEPS, BATCH, TAU = 20_000, 32, 5e-3
+STEPS, BATCH, TAU = 10_000, 32, 5e-3
 NEURON_RATE, LAYER_RATE = 1e-2, 1e-3
 SHOWN = 300
 """Steps at the end of training whose derivatives are kept for the figure."""
