@@ -137,6 +137,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "compatible": {},
     "compatible, hidden frozen": FROZEN,
 }
+FAST = {"actor_learning_rate": 1e-3}
+"""A rate for all layers at which neurons do saturate, on MountainCarContinuous with two hidden layers."""
+FAST_VARIANTS = {
+    "linear, fast": {**LINEAR, **FAST},
+    "quadratic, fast": {**QUADRATIC, **FAST},
+    "compatible, fast": FAST,
+}
+
+
+def variants(env_id: str, depth: int) -> dict[str, dict[str, Any]]:
+    """What is trained on a task with so many hidden layers: name of a curve → settings that are different."""
+    return {**VARIANTS, **FAST_VARIANTS} if (env_id, depth) == (MOUNTAIN_CAR, 2) else VARIANTS
 
 
 def depth_runs(env_id: str, variant: str, depth: int, seeds: Sequence[int]) -> list[Run]:
@@ -148,7 +160,7 @@ def depth_runs(env_id: str, variant: str, depth: int, seeds: Sequence[int]) -> l
         "n_timesteps": STEPS[env_id],
         "policy_kwargs": {"net_arch": [WIDTH] * depth},
         "actor_learning_rate": [rate * HIDDEN_RATE] * depth + [rate],
-        **VARIANTS[variant],
+        **variants(env_id, depth)[variant],
     }
     folder = f"{variant.replace(', ', '_').replace(' ', '_')}_{depth}"
     return [Run(f"{DDPG}/depth", folder, env_id, seed, DDPG, settings, STEPS[env_id] // 40) for seed in seeds]
@@ -159,13 +171,13 @@ def depth(arguments: argparse.Namespace) -> None:
     from coagent_rl.training.files import write_text
 
     seeds = parse_seeds(arguments.seeds)
-    cells = list(product(arguments.envs, DEPTHS, VARIANTS))
+    cells = [(env_id, n, name) for env_id in arguments.envs for n in DEPTHS for name in variants(env_id, n)]
     execute_all([run for env_id, n, name in cells for run in depth_runs(env_id, name, n, seeds)], arguments.n_jobs)
     heads = ["task", "hidden layers", "critics", "runs", "after training", "worst run", "solved"]
     heads += ["saturated at the end", "sent one way at the end"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for env_id in STEPS:
-        for n, name in product(DEPTHS, VARIANTS):
+        for n, name in [(n_hidden, name) for n_hidden in DEPTHS for name in variants(env_id, n_hidden)]:
             runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
             if not runs:
                 continue
@@ -209,7 +221,7 @@ def depth_figure(env_id: str, seeds: Sequence[int]) -> None:
     )
     for column, n in enumerate(DEPTHS):
         grid[0, column].set_title(f"{n} hidden layer{'s' * (n > 1)}")
-        for number, name in enumerate(VARIANTS):
+        for number, name in enumerate(variants(env_id, n)):
             runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
             if not runs:
                 continue
@@ -218,14 +230,14 @@ def depth_figure(env_id: str, seeds: Sequence[int]) -> None:
             for axes, (_, values) in zip(grid[:, column], rows, strict=True):
                 curves = np.stack([values(run, looks) for run in runs])
                 mean, deviation = curves.mean(axis=0), curves.std(axis=0)
-                axes.plot(looks, mean, color=f"C{number}", label=name if column == 0 and axes is grid[0, 0] else None)
+                axes.plot(looks, mean, color=f"C{number}", label=name if axes is grid[0, 1] else None)
                 axes.fill_between(looks, mean - deviation, mean + deviation, color=f"C{number}", alpha=0.15, linewidth=0)
         grid[2, column].set_xlabel("time steps")
     for axes, (label, _) in zip(grid[:, 0], rows, strict=True):
         axes.set_ylabel(label)
     for axes in grid.flat:
         axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=len(VARIANTS), frameon=False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"{env_id}: mean and standard deviation over runs, hidden layers of {WIDTH} neurons")
     save_figure(figure, FOLDER / f"depth_{env_id.split('/')[-1]}.png")
 
