@@ -96,7 +96,7 @@ class FinalTable(Table):
             ours = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in (found["final"], found["last"])]
             low, high = interval(final)
             cells = [env_id, row.label, str(final.size), ours[0], f"{low:.{digits}f} … {high:.{digits}f}", solved, ours[1]]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(f"| {' | '.join(cells)} |".replace(" ± nan", "").replace("nan … nan", ""))
         return "\n".join(lines) + "\n"
 
 
