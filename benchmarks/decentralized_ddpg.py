@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
+from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds
 from benchmarks.sub_critics import correlation
-from benchmarks.tables import Method, Table, parse, statistics
+from benchmarks.tables import Method, Table, interval, parse, statistics
 from coagent_rl import DecentralizedDDPG
 from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_environments
 
@@ -79,19 +79,14 @@ class FinalTable(Table):
 
     def markdown(self, seeds: Sequence[int]) -> str:
         """Mean, standard deviation, 95 % interval of the mean, share of solved runs; cells without any run are left out."""
-        import gymnasium as gym
-
-        import coagent_rl  # noqa: F401  registers the environments
-
         heads = ["task", "method", "runs", "after training", "95 % interval of the mean", "solved", "last 100 episodes"]
         lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for env_id, (name, row) in product(self.tasks, self.methods.items()):
-            runs = self.runs(name, env_id, seeds)
-            found = statistics(runs)
+            found = statistics(self.runs(name, env_id, seeds))
             if found is None:
                 continue
-            final, threshold = final_returns(runs), gym.spec(env_id).reward_threshold
-            solved = "" if threshold is None else f"{np.sum(final >= threshold)} of {final.size}"
+            final = found["final returns"]
+            solved = solved_share(env_id, final)
             digits = 3 if abs(found["final"][0]) < 1 else 1
             ours = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in (found["final"], found["last"])]
             low, high = interval(final)
@@ -100,24 +95,12 @@ class FinalTable(Table):
         return "\n".join(lines) + "\n"
 
 
-def final_returns(runs: Sequence[Run]) -> np.ndarray:
-    """Mean return of the greedy policy after training, of those runs that have been run."""
-    return np.array([found[1]["final_evaluation"]["mean_return"] for run in runs if (found := read(run)) is not None])
+def solved_share(env_id: str, final: np.ndarray) -> str:
+    """How many of the returns after training reach the environment's threshold; nothing where it has none."""
+    import gymnasium as gym
 
-
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""97.5 % quantile of Student's t for one to nine degrees of freedom."""
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % confidence interval of the mean (Student's t); NaN for a single value."""
-    if values.size < 2:
-        return float("nan"), float("nan")
-    z, ν = 1.959964, values.size - 1
-    # Beyond the table, the expansion around the normal quantile is exact to three digits.
-    t = T_975[ν - 1] if ν <= len(T_975) else z + (z**3 + z) / (4 * ν) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * ν**2)
-    half = t * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean() - half), float(values.mean() + half)
+    threshold = gym.spec(env_id).reward_threshold
+    return "" if threshold is None else f"{np.sum(final >= threshold)} of {final.size}"
 
 
 TABLE = FinalTable(DDPG, {env_id: {} for env_id in shipped_environments(DDPG)}, METHODS, {})
@@ -181,9 +164,10 @@ def depth(arguments: argparse.Namespace) -> None:
             runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
             if not runs:
                 continue
-            final = final_returns(runs)
-            solved = f"{np.sum(final >= (90 if env_id == MOUNTAIN_CAR else 100))} of {final.size}"
-            mean = f"{final.mean():.1f} ± {final.std(ddof=1) if final.size > 1 else np.nan:.1f}"
+            found = statistics(runs)
+            assert found is not None
+            final, solved = found["final returns"], solved_share(env_id, found["final returns"])
+            mean = "{:.1f} ± {:.1f}".format(*found["final"])
             shares = [f"{np.mean([watched(run, key)[-1] for run in runs]):.2f}" for key in ("saturation", "one_sign")]
             cells_ = [env_id, str(n), name, str(final.size), mean, f"{final.min():.1f}", solved, *shares]
             lines.append(f"| {' | '.join(cells_)} |")

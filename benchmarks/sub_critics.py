@@ -20,6 +20,7 @@ from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.utils import polyak_update
 
 from benchmarks.runs import RESULTS, parse_seeds
+from benchmarks.tables import interval
 from coagent_rl.critics.per_neuron import NeuronCritics, neuron_features, predictions
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import VALUES, forward
@@ -246,7 +247,6 @@ def correlation(arguments: argparse.Namespace) -> None:
     """Pearson's r between the time derivatives of the global Q of a DDPG agent and those of its layers and neurons."""
     from joblib import Parallel, delayed
 
-    from benchmarks.decentralized_ddpg import interval
     from coagent_rl.training.files import write_text
 
     seeds = parse_seeds(arguments.seeds)

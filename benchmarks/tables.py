@@ -46,12 +46,28 @@ def statistics(runs: Sequence[Run]) -> dict[str, Any] | None:
     return {
         "returns": [returns for returns, _ in found],
         "n": len(found),
+        "final returns": final,
         **{
             name: (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"))
             for name, values in (("all", averages), ("last", last), ("final", final))
         },
         "speed": float(np.median([facts["steps_per_second"] for _, facts in found])),
     }
+
+
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""97.5 % quantile of Student's t for one to nine degrees of freedom."""
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % confidence interval of the mean (Student's t); NaN for a single value."""
+    if values.size < 2:
+        return float("nan"), float("nan")
+    z, ν = 1.959964, values.size - 1
+    # Beyond the table, the expansion around the normal quantile is exact to three digits.
+    t = T_975[ν - 1] if ν <= len(T_975) else z + (z**3 + z) / (4 * ν) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * ν**2)
+    half = t * values.std(ddof=1) / np.sqrt(values.size)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def standard_errors(ours: tuple[float, float], n: int, published: tuple[float, float], n_published: int = 10) -> float:

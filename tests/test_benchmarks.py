@@ -9,9 +9,10 @@ import torch as th
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
-from benchmarks.decentralized_ddpg import interval, returns_in_time
+from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import Run, execute, execute_all, read
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
+from benchmarks.tables import interval
 from tests.clock import Clock
 
 DEPTH = len(HIDDEN) + 1

@@ -157,18 +157,12 @@ class DecentralizedDDPG(NoisyNeurons):
         neuron_critic_lambda: float = 0.9,
         critic_kind: str = "compatible",
         td_source: str = "shared",
-        hidden_noise: float = 0.2,
-        output_noise: float = 0.4,
-        noise_correlation_rate: float = 0.25,
-        exploration_probability: float = 1.0,
         buffer_size: int | None = None,
         batch_size: int = 32,
         learning_starts: int = 100,
         train_freq: int = 1,
         gradient_steps: int = 1,
         tau: float = 5e-3,
-        gamma: float = 0.99,
-        critic_lambda: float = 0.9,
         **kwargs: Any,
     ) -> None:
         self.neuron_critic_learning_rate = neuron_critic_learning_rate
@@ -185,19 +179,7 @@ class DecentralizedDDPG(NoisyNeurons):
         self.replay_rng: np.random.Generator | None = None
         if "critic" not in kwargs:
             kwargs["critic"] = "td" if td_source == "shared" else None
-        super().__init__(
-            policy,
-            env,
-            actor_learning_rate,
-            critic_learning_rate,
-            hidden_noise=hidden_noise,
-            output_noise=output_noise,
-            noise_correlation_rate=noise_correlation_rate,
-            exploration_probability=exploration_probability,
-            gamma=gamma,
-            critic_lambda=critic_lambda,
-            **kwargs,
-        )
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

@@ -41,29 +41,12 @@ class NodePerturbation(NoisyNeurons):
         actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
         critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
         *,
-        hidden_noise: float = 0.2,
-        output_noise: float = 0.4,
         noise_correlation_rate: float = 1.0,
-        exploration_probability: float = 1.0,
-        gamma: float = 0.99,
         actor_lambda: float = 0.9,
-        critic_lambda: float = 0.9,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            actor_learning_rate,
-            critic_learning_rate,
-            hidden_noise=hidden_noise,
-            output_noise=output_noise,
-            noise_correlation_rate=noise_correlation_rate,
-            exploration_probability=exploration_probability,
-            gamma=gamma,
-            actor_lambda=actor_lambda,
-            critic_lambda=critic_lambda,
-            **kwargs,
-        )
+        own = {"noise_correlation_rate": noise_correlation_rate, "actor_lambda": actor_lambda}
+        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **own, **kwargs)
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         learn_reinforce(*actor.arguments, td_errors, episode_starts, self.num_timesteps)

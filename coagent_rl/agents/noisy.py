@@ -61,22 +61,25 @@ class NoisyNeurons(CoagentAlgorithm):
 
     def __init__(
         self,
-        policy: str | type[CoagentPolicy],
-        env: GymEnv | str | None,
-        actor_learning_rate: Rates | LinearSchedule | None,
-        critic_learning_rate: Rates | LinearSchedule | None,
+        policy: str | type[CoagentPolicy] = "MlpPolicy",
+        env: GymEnv | str | None = None,
+        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
+        critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
         *,
-        hidden_noise: float,
-        output_noise: float,
-        noise_correlation_rate: float,
-        exploration_probability: float,
+        hidden_noise: float = 0.2,
+        output_noise: float = 0.4,
+        noise_correlation_rate: float = 0.25,
+        exploration_probability: float = 1.0,
+        gamma: float = 0.99,
+        critic_lambda: float = 0.9,
         **kwargs: Any,
     ) -> None:
         self.hidden_noise = hidden_noise
         self.output_noise = output_noise
         self.noise_correlation_rate = noise_correlation_rate
         self.exploration_probability = exploration_probability
-        super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
+        rates = (actor_learning_rate, critic_learning_rate)
+        super().__init__(policy, env, *rates, gamma=gamma, critic_lambda=critic_lambda, **kwargs)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -98,7 +101,10 @@ class NoisyNeurons(CoagentAlgorithm):
             raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of BoundedPolicy, not {self.policy_class}.")
         if self.policy_kwargs.get("learned_deviation"):
             raise ValueError("learned_deviation is not defined here: the neurons' noise is not learned.")
-        for key, argument in (("variance", "hidden_noise and output_noise"), ("exploration_probability", "itself")):
+        for key, argument in (
+            ("variance", "hidden_noise and output_noise"),
+            ("exploration_probability", "exploration_probability"),
+        ):
             if key in self.policy_kwargs:
                 raise ValueError(f"policy_kwargs must not hold {key!r} here: the agent's argument is {argument}.")
         units = self.policy_kwargs.get("units", "gaussian_tanh")
