@@ -94,6 +94,34 @@ class FinalTable(Table):
             lines.append(f"| {' | '.join(cells)} |".replace(" ± nan", "").replace("nan … nan", ""))
         return "\n".join(lines) + "\n"
 
+    def draw(self, seeds: Sequence[int]) -> None:
+        """Draw the return of every run after training, a panel a task."""
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        from coagent_rl.analysis.plots import save_figure
+
+        figure = Figure(figsize=(13.0, 8.0), layout="constrained")
+        panels = iter(figure.subplots(-(-len(self.tasks) // 3), 3).flat)
+        handles = {}
+        for env_id, axes in zip(self.tasks, panels, strict=False):
+            found = [statistics(self.runs(name, env_id, seeds)) for name in self.methods]
+            height = 0
+            for number, (row, cell) in enumerate(zip(self.methods.values(), found, strict=True)):
+                if cell is not None:
+                    final, colour = cell["final returns"], f"C{number}"
+                    (handles[row.label],) = axes.plot(final, np.full(final.size, height), "o", color=colour, alpha=0.5)
+                    axes.plot(final.mean(), height, "|", color=colour, markersize=12, markeredgewidth=2)
+                    height -= 1
+            axes.set(title=env_id, yticks=[], ylim=(height + 0.4, 0.6), xlabel="return after training (line: mean)")
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+            axes.grid(alpha=0.3, axis="x")
+        for axes in panels:
+            axes.set_axis_off()
+        labels = [row.label for row in self.methods.values() if row.label in handles]
+        figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3, frameon=False)
+        save_figure(figure, self.folder / "table.png")
+
 
 def solved_share(env_id: str, final: np.ndarray) -> str:
     """How many of the returns after training reach the environment's threshold; nothing where it has none."""

@@ -143,14 +143,19 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def make(self, envs: Sequence[str], methods: Sequence[str], seeds: Sequence[int], n_jobs: int) -> None:
-        """Run what is missing, write the table and a figure for each task, and print the table."""
-        from coagent_rl.analysis import learning_curve
+        """Run what is missing, write the table and the figures, and print the table."""
         from coagent_rl.training.files import write_text
 
         execute_all([run for env_id, name in product(envs, methods) for run in self.runs(name, env_id, seeds)], n_jobs)
         text = self.markdown(seeds)
         write_text(self.folder / "table.md", text)
         print(text)
+        self.draw(seeds)
+
+    def draw(self, seeds: Sequence[int]) -> None:
+        """Draw the learning curves of each task."""
+        from coagent_rl.analysis import learning_curve
+
         for env_id in self.tasks:
             if curves := self.curves(env_id, seeds):
                 learning_curve(self.folder / f"{env_id.replace('/', '-')}.png", curves, env_id, window(env_id))
