@@ -22,6 +22,7 @@ from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_en
 DDPG = "decentralized_ddpg"
 FOLDER = RESULTS / DDPG
 PENDULUM, MOUNTAIN_CAR, CORRIDOR = "Pendulum-v1", "MountainCarContinuous-v0", "coagent_rl/Corridor-v0"
+LANDERS = ("LunarLander-v3", "LunarLanderContinuous-v3")
 LINEAR = {"critic_kind": "linear"}
 QUADRATIC = {"critic_kind": "quadratic"}
 ALONE = {"td_source": "neuron"}
@@ -52,13 +53,22 @@ FROZEN_PENDULUM = {
 }
 """The best of a search; elsewhere the frozen network has the settings of the one that learns, and quiet hidden neurons."""
 
-SOME = {PENDULUM: {}, MOUNTAIN_CAR: {}, CORRIDOR: {}, "CartPole-v1": {}}
-"""Tasks on which the kinds of critics are compared."""
+SOME: dict[str, dict[str, Any]] = {PENDULUM: {}, MOUNTAIN_CAR: {}, CORRIDOR: {}, "CartPole-v1": {}}
+"""Tasks on which the sources of the TD error are compared; kinds of critics are on these and LunarLander."""
+
+KINDS: dict[str, dict[str, Any]] = {**SOME, **{env_id: {} for env_id in LANDERS}}
+ALL: dict[str, dict[str, Any]] = {env_id: {} for env_id in shipped_environments(DDPG)}
 
 METHODS: dict[str, Method] = {
-    "compatible": Method("compatible critics, shared TD error (the default)", DDPG, DDPG),
-    "quadratic": Method("quadratic critics, shared TD error", DDPG, DDPG, QUADRATIC, SOME),
-    "linear": Method("linear critics, shared TD error", DDPG, DDPG, LINEAR, SOME),
+    "compatible": Method(
+        "compatible critics, shared TD error (the default)",
+        DDPG,
+        DDPG,
+        {},
+        {**ALL, **{env_id: {"critic_kind": "compatible"} for env_id in LANDERS}},
+    ),
+    "quadratic": Method("quadratic critics, shared TD error", DDPG, DDPG, QUADRATIC, KINDS),
+    "linear": Method("linear critics, shared TD error", DDPG, DDPG, LINEAR, KINDS),
     "compatible_alone": Method("compatible critics, TD errors of their own", DDPG, DDPG, ALONE, SOME),
     "linear_alone": Method("linear critics, TD errors of their own", DDPG, DDPG, {**LINEAR, **ALONE}, SOME),
     "published": Method("linear critics, settings of Guss (2016)", DDPG, DDPG, PUBLISHED, {MOUNTAIN_CAR: {}, CORRIDOR: {}}),
@@ -69,7 +79,7 @@ METHODS: dict[str, Method] = {
         DDPG,
         DDPG,
         FROZEN,
-        {**{env_id: {} for env_id in shipped_environments(DDPG)}, PENDULUM: FROZEN_PENDULUM},
+        {**ALL, PENDULUM: FROZEN_PENDULUM},
     ),
 }
 
