@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -44,19 +45,23 @@ class Learner:
         frozen_layers: tuple[int, ...] = (),
         delayed: bool = False,
     ) -> None:
-        if optimizer not in OPTIMIZERS:
+        if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
         self.network = network
         self.rates = learning_rate.table(network.depth, name)
         self.rates[:, list(frozen_layers)] = 0.0
         self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, 0.0])
         self.activity = network.activity(n_envs)
-        self.signals = self.activity[SIGNALS]
         self.traces = np.zeros((n_envs, network.parameters.size), network.parameters.dtype)
         self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
         n_slots = network.depth if delayed else 0
         self.ring = np.zeros((n_slots, 2, n_envs, network.width), network.parameters.dtype)
         self.ring_starts = np.zeros((n_slots, n_envs), bool)
+        self._collect()
+
+    def _collect(self) -> None:
+        network = self.network
+        self.signals = self.activity[SIGNALS]
         self.arguments = (
             network.layout,
             network.constants,
@@ -68,6 +73,13 @@ class Learner:
             self.activity,
         )
         """The first arguments of every learning kernel, in its order."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("signals", "arguments")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._collect()  # views and arguments must be of the copy's own arrays
 
     @property
     def outputs(self) -> np.ndarray:

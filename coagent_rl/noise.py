@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,11 @@ class Noise:
     def __reduce__(self) -> tuple[type[Noise], tuple[np.random.Generator, int, np.ndarray | None]]:
         rng, last = self._before_block
         return Noise, (rng, self.cursor, last)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Noise:
+        twin = Noise.__new__(Noise)  # not as it pickles: nobody would draw the block again
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
 
     def draw_block(
         self,

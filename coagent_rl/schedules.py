@@ -37,7 +37,7 @@ class LinearSchedule:
     steps: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.steps < np.inf:
+        if not is_positive(self.steps):
             raise ValueError(f"A schedule must take a positive number of environment steps, not {self.steps!r}.")
 
     def table(self, depth: int, name: str = "learning rate") -> np.ndarray:

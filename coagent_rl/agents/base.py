@@ -6,17 +6,19 @@ import inspect
 import io
 import json
 import numbers
+import pickle
 import sys
 import time
 import zipfile
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.base_class import BaseAlgorithm
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.policies import BasePolicy
@@ -24,7 +26,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
-from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
 from coagent_rl.critics import MAPPropCritic, RewardCritic, TDLambdaCritic
 from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.files import write_whole
@@ -103,6 +105,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         device: Any = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        if not isinstance(policy_kwargs, Mapping | None):
+            raise ValueError(f"policy_kwargs must be a dictionary, not {policy_kwargs!r}.")
+        if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
+            raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
         super().__init__(
             policy,
             env,
@@ -175,10 +181,12 @@ class CoagentAlgorithm(BaseAlgorithm):
         for name in ("gamma", "actor_lambda", "critic_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)!r}.")
-        if not self.weight_decay >= 0.0:
-            raise ValueError(f"weight_decay must not be negative, not {self.weight_decay!r}.")
+        if not 0.0 <= self.weight_decay < np.inf:
+            raise ValueError(f"weight_decay must be finite and not negative, not {self.weight_decay!r}.")
         if not isinstance(self.critic, str | None) or self.critic not in CRITICS:
             raise ValueError(f"critic must be one of {tuple(CRITICS)}, not {self.critic!r}.")
+        if not isinstance(self.critic_kwargs, Mapping | None):
+            raise ValueError(f"critic_kwargs must be a dictionary, not {self.critic_kwargs!r}.")
         if self.critic != "map_prop" and self.critic_kwargs:
             raise ValueError(
                 f"critic_kwargs are for the critic 'map_prop'; {self.critic!r} takes none: {self.critic_kwargs}."
@@ -268,7 +276,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             return tuple(range(depth - 1))
         indices = self.frozen_layers
         is_list = isinstance(indices, Sequence) and not isinstance(indices, str)
-        if not is_list or not all(isinstance(index, int) and 0 <= index < depth for index in indices):
+        if not is_list or not all(type(index) is int and 0 <= index < depth for index in indices):
             raise ValueError(
                 f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
             )
@@ -286,9 +294,12 @@ class CoagentAlgorithm(BaseAlgorithm):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = maybe_make_env(env, verbose)
         if isinstance(env, gym.Env):
             monitored = Monitor(env) if monitor_wrapper and not is_wrapped(env, Monitor) else env
             env = SerialVecEnv([lambda: monitored])
+        observation_size(env.observation_space)
+        check_action_space(env.action_space)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     # ------------------------------------------------------------------ training
@@ -311,8 +322,13 @@ class CoagentAlgorithm(BaseAlgorithm):
         ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
 
         Raises:
-            ValueError: if an observation, a reward or a TD error is NaN or infinite, before anything is learned from it.
+            ValueError: if an observation, a reward or a TD error is NaN or infinite, before anything is learned from it; if
+                the actor's parameters have diverged; for observations of another shape than the space's.
         """
+        if self.env is None:
+            raise ValueError("There is no environment to learn from: give one to load, or call set_env.")
+        if not isinstance(total_timesteps, numbers.Real) or np.isnan(float(total_timesteps)):
+            raise ValueError(f"total_timesteps must be a number, not {total_timesteps!r}.")
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or self.algorithm, progress_bar
         )
@@ -328,7 +344,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         clip = self.reward_clip
         zero_where_truncated = self.truncation == "zero_td_error"
         last_logged, last_logged_at = self._episode_num, self.num_timesteps
-        observations = policy.encode(self._last_obs)
+        observations = self._encode(self._last_obs, self.n_envs)
 
         while self.num_timesteps < total_timesteps:
             if noise.cursor >= len(noise.block):
@@ -340,7 +356,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             actions = policy.to_actions(outputs)
 
             new_obs, rewards, dones, infos = env.step(actions)
-            next_inputs = policy.encode(new_obs)
+            next_inputs = self._encode(new_obs, self.n_envs)
             ended = int(np.count_nonzero(dones))
             if ended:
                 ends, truncated = self._ends(next_inputs, dones, infos)
@@ -355,7 +371,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             self.num_timesteps += self.n_envs
             self._n_updates += 1
 
-            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_obs = new_obs
             self._last_episode_starts = dones
             observations = next_inputs
             self._update_info_buffer(infos, dones)
@@ -375,6 +391,18 @@ class CoagentAlgorithm(BaseAlgorithm):
         callback.on_rollout_end()
         callback.on_training_end()
         return self
+
+    def _encode(self, observations: Any, n_rows: int) -> np.ndarray:
+        n_inputs = self.policy.actor.n_inputs
+        # Kernels do not look whether an array is as long as it should be.
+        if observations.size == n_rows * n_inputs or isinstance(self.observation_space, spaces.Discrete):
+            inputs = self.policy.encode(observations)
+            if inputs.shape == (n_rows, n_inputs):
+                return inputs
+        raise ValueError(
+            f"Observations of shape {observations.shape} were given where {n_rows} of the space {self.observation_space} "
+            f"were expected."
+        )
 
     def _td_errors(self) -> np.ndarray:
         """TD errors of the last learning step, for the logger."""
@@ -409,7 +437,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Network inputs with the terminal observation where an episode ended, and which of the ends were cuts."""
         ends, truncated = next_inputs.copy(), np.zeros_like(dones)
         for row in np.flatnonzero(dones):
-            ends[row] = self.policy.encode(np.asarray(infos[row]["terminal_observation"])[None])[0]
+            ends[row] = self._encode(np.asarray(infos[row]["terminal_observation"])[None], 1)[0]
             truncated[row] = infos[row].get("TimeLimit.truncated", False)
         return ends, truncated
 
@@ -423,6 +451,11 @@ class CoagentAlgorithm(BaseAlgorithm):
                         f"The {name} of environment {row} is not finite at time step {self.num_timesteps}: {values}. "
                         f"Nothing was learned from it; the parameters are those of the last finite step."
                     )
+        if rewards is None:
+            raise ValueError(
+                f"The actor's units are not finite at time step {self.num_timesteps}: its parameters have diverged. Lower "
+                f"actor_learning_rate or normalise observations and rewards."
+            )
         raise ValueError(
             f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged, or "
             f"the relaxation of a MAP Propagation critic. Lower the learning rates (critic_learning_rate first) or "
@@ -487,7 +520,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         """
         where = "the given file" if isinstance(path, io.BufferedIOBase) else _existing(path)
         _check_model_file(where if isinstance(where, Path) else path, str(where), cls.__name__)
-        return super().load(path, *args, **kwargs)
+        try:
+            return super().load(path, *args, **kwargs)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"The parameters in {where} cannot be read, or are of another network: {error}") from error
 
 
 def _schedule(rates: Rates | LinearSchedule | None, depth: int, name: str) -> LinearSchedule:

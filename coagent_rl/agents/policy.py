@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -49,22 +48,22 @@ def check_action_space(space: spaces.Space[Any]) -> None:
             raise ValueError(f"Action space {space} is not supported: a Box of actions must have one dimension.")
         if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
             raise ValueError(f"Action space {space} is not supported: the bounds of a Box of actions must be finite.")
+        if not np.issubdtype(space.dtype, np.floating):
+            raise ValueError(f"Action space {space} is not supported: actions must be floats, not {space.dtype}.")
     else:
         raise ValueError(f"Action space {space} is not supported: it must be Discrete or a Box.")
 
 
 def hidden_sizes(net_arch: NetArch) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Widths of the actor's and the critic's hidden layers, from ``[64, 32]`` or ``dict(pi=[64, 32], vf=[64, 32])``."""
-    if isinstance(net_arch, Mapping):
-        if set(net_arch) != {"pi", "vf"}:
-            raise ValueError(f"net_arch must have the keys 'pi' and 'vf', not {sorted(map(str, net_arch))}.")
-        sizes = (tuple(net_arch["pi"]), tuple(net_arch["vf"]))
-    else:
-        sizes = (tuple(net_arch), tuple(net_arch))
-    for widths in sizes:
-        if not all(isinstance(width, (int, np.integer)) and width > 0 for width in widths):
-            raise ValueError(f"net_arch must list positive integers, the widths of the hidden layers, not {list(widths)}.")
-    return sizes
+    if isinstance(net_arch, Mapping) and set(net_arch) != {"pi", "vf"}:
+        raise ValueError(f"net_arch must have the keys 'pi' and 'vf', not {sorted(map(str, net_arch))}.")
+    actor, critic = (net_arch["pi"], net_arch["vf"]) if isinstance(net_arch, Mapping) else (net_arch, net_arch)
+    for widths in (actor, critic):
+        is_list = isinstance(widths, Sequence | np.ndarray) and not isinstance(widths, str)
+        if not is_list or not all(isinstance(width, (int, np.integer)) and width > 0 for width in widths):
+            raise ValueError(f"net_arch must list positive integers, the widths of the hidden layers, not {widths!r}.")
+    return tuple(actor), tuple(critic)
 
 
 def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
@@ -129,6 +128,8 @@ class CoagentPolicy(BasePolicy):
         check_action_space(action_space)
         if deterministic_mode not in DETERMINISTIC_MODES:
             raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
+        if not (is_positive(exploration_probability) and exploration_probability <= 1.0):
+            raise ValueError(f"exploration_probability must lie in (0, 1], not {exploration_probability!r}.")
         super().__init__(observation_space, action_space, normalize_images=False)
         self._constructor_arguments: dict[str, Any] = {
             "net_arch": net_arch,
@@ -204,15 +205,16 @@ class CoagentPolicy(BasePolicy):
         ):
             parameter.copy_(th.from_numpy(part.copy()).view_as(parameter))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> CoagentPolicy:
-        # A copy of the tensors alone would no longer share its memory with the arrays of the kernels.
-        other = type(self)(**self._get_constructor_parameters())
-        other.load_state_dict(self.state_dict())
-        other._prediction_seed = self._prediction_seed
-        other._prediction_rng = copy.deepcopy(self._prediction_rng)
-        other.train(self.training)
-        memo[id(self)] = other
-        return other
+    def __getstate__(self) -> dict[str, Any]:
+        # In a copy the tensors would no longer share their memory with the arrays of the kernels: they are made anew.
+        modules = {name: module for name, module in self._modules.items() if name not in ("actor_layers", "value_layers")}
+        return {**self.__dict__, "_modules": modules}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._register("actor", self.actor)
+        if self.value is not None:
+            self._register("value", self.value)
 
     def seed_predictions(self, seed: int | None) -> None:
         """Restart the noise of `predict`, which training never reads; None restarts it as it was at construction."""
@@ -223,9 +225,10 @@ class CoagentPolicy(BasePolicy):
         if observations.dtype == np.float32 and observations.ndim == 2 and observations.flags.c_contiguous:
             return observations
         if isinstance(self.observation_space, spaces.Discrete):
-            return np.eye(self.actor.n_inputs, dtype=np.float32)[
-                np.asarray(observations).reshape(-1) - self.observation_space.start
-            ]
+            states = np.asarray(observations).reshape(-1) - self.observation_space.start
+            if states.size and not 0 <= states.min() <= states.max() < self.actor.n_inputs:
+                raise ValueError(f"The observations {np.asarray(observations)} are not all in {self.observation_space}.")
+            return np.eye(self.actor.n_inputs, dtype=np.float32)[states]
         return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
 
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:

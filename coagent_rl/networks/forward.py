@@ -105,7 +105,7 @@ def forward(
         mode: SAMPLE, MOST_LIKELY, MEAN or SAMPLE_HIDDEN.
 
     Returns:
-        Whether all observations are finite; nothing is written where one is not.
+        Whether all observations and means are finite; nothing is written where an observation is not.
     """
     if not all_finite(observations):
         return False
@@ -123,7 +123,7 @@ def forward(
             draw(
                 how, sampled, means[row, slot:], n_values, noise[noise_step, row, slot:], values[row, slot : slot + n_values]
             )
-    return True
+    return all_finite(means[: observations.shape[0], observations.shape[1] :])
 
 
 @kernel

@@ -212,7 +212,7 @@ class Network:
             values and means, each of shape (n, width); layer l's columns are ``slot(l)``.
 
         Raises:
-            ValueError: for a wrong shape, observations that are not finite, or a missing ``rng``.
+            ValueError: for a wrong shape, observations or means that are not finite, or a missing ``rng``.
         """
         observations = np.ascontiguousarray(observations, dtype=self.parameters.dtype)
         if observations.ndim != 2 or observations.shape[1] != self.n_inputs:
@@ -227,7 +227,7 @@ class Network:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)
         if not forward(self.layout, self.constants, self.parameters, activity, observations, noise, 0, mode):
-            raise ValueError("The observations contain NaN or infinity.")
+            raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
         return activity[VALUES], activity[MEANS]
 
     def sample(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
