@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from coagent_rl.files import is_about_input
+
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line; nothing heavy is imported for ``--help``."""
@@ -37,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for wrong arguments)."""
     try:
         run(parser().parse_args(argv))
-    except (ValueError, FileNotFoundError) as error:
+    except Exception as error:
+        if not is_about_input(error):
+            raise
         print(f"evaluate.py: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -52,19 +56,15 @@ def find_run(arguments: argparse.Namespace) -> Path:
         folder = Path(arguments.folder)
     else:
         check_algorithm(arguments.algo)
-        check_environment(arguments.env)
-        runs = existing_runs(Path(arguments.log_folder), arguments.algo, arguments.env)
+        env_id = check_environment(arguments.env)
+        runs = existing_runs(Path(arguments.log_folder), arguments.algo, env_id)
         if arguments.exp_id:
-            runs = [run for run in runs if run.name == f"{folder_name(arguments.env)}_{arguments.exp_id}"]
+            runs = [run for run in runs if run.name == f"{folder_name(env_id)}_{arguments.exp_id}"]
         if not runs:
             which = f"number {arguments.exp_id}" if arguments.exp_id else "at all"
-            raise FileNotFoundError(
-                f"There is no run {which} of {arguments.algo} on {arguments.env} in {arguments.log_folder}."
-            )
-        finished = [run for run in runs if model_file(run, arguments.env, arguments.load_best).is_file()]
+            raise FileNotFoundError(f"There is no run {which} of {arguments.algo} on {env_id} in {arguments.log_folder}.")
+        finished = [run for run in runs if model_file(run, env_id, arguments.load_best).is_file()]
         folder = (finished or runs)[-1]
-    if not (folder / "config.yml").is_file():
-        raise FileNotFoundError(f"{folder} is not a run's folder: it has no config.yml.")
     return folder
 
 
@@ -81,12 +81,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--n-episodes must be at least 1, not {arguments.n_episodes}.")
     if arguments.record is not None and not arguments.record.endswith(".gif"):
         raise ValueError(f"--record takes a .gif file, not {arguments.record!r}.")
+    if arguments.json is not None and Path(arguments.json).is_dir():
+        raise ValueError(f"--json takes a file, but {arguments.json} is a folder.")
     folder = find_run(arguments)
 
-    import yaml
-
     from coagent_rl.training.evaluation import bootstrap_interval, evaluate
-    from coagent_rl.training.files import write_json
+    from coagent_rl.training.files import read_config, write_json
     from coagent_rl.training.hyperparameters import check_algorithm, check_environment
     from coagent_rl.training.run import (
         EVALUATION_SEED_OFFSET,
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         statistics_file,
     )
 
-    config = yaml.safe_load((folder / "config.yml").read_text(encoding="utf-8"))
+    config = read_config(folder)
     algorithm, env_id = check_algorithm(config["algo"]), check_environment(config["env"])
     file = model_file(folder, env_id, arguments.load_best)
     if not file.is_file():
@@ -111,6 +111,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     model.policy.seed_predictions(arguments.seed)
     env = environment()
+    if arguments.record is not None and "rgb_array" not in env.metadata.get("render_modes", []):
+        raise ValueError(f"{env_id} cannot be drawn as an image, so it cannot be recorded.")
     returns, lengths = evaluate(model, env, arguments.n_episodes, arguments.deterministic)
     env.close()
     low, high = bootstrap_interval(returns)
@@ -159,8 +161,6 @@ def record(model: Any, env: Any, path: Path, deterministic: bool, max_frames: in
         if not done:  # the environment has been reset already
             frames.append(env.render())
     env.close()
-    if frames[0] is None:
-        raise ValueError("This environment cannot be drawn as an image, so it cannot be recorded.")
     images = [Image.fromarray(frame).quantize(64) for frame in frames]
     write_whole(
         path,

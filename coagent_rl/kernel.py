@@ -30,7 +30,12 @@ def kernel(function: F) -> F:
     Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
     away here if any file of the package, or beside the function, is newer: an edited rule is never silently the old one.
     """
-    compiled: Any = njit(cache=True, fastmath={"contract", "reassoc"}, error_model="numpy", forceinline=True)(function)
+    options: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy", "forceinline": True}
+    try:
+        compiled: Any = njit(cache=True, **options)(function)
+    except RuntimeError:  # there is no folder that machine code could be kept in
+        uncached: F = njit(**options)(function)
+        return uncached
     source = Path(compiled.py_func.__code__.co_filename)
     changed = max(_last_change(_PACKAGE), _last_change(source.parent))
     for index in Path(compiled.stats.cache_path).glob(f"{source.stem}.{compiled.py_func.__qualname__}-*.nbi"):

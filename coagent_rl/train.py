@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from coagent_rl.files import is_about_input
+
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line; nothing heavy is imported for ``--help``."""
@@ -19,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     p.add_argument("--algo", default="weight_max", help="algorithm: weight_max, reinforce, …")
-    p.add_argument("--env", default="CartPole-v1", help="id of a registered Gymnasium environment")
+    p.add_argument("--env", default="CartPole-v1", help="id of a Gymnasium environment, or module:id")
     p.add_argument("-n", "--n-timesteps", type=int, help="length of training in time steps [from the YAML file]")
     p.add_argument("--n-episodes", type=int, help="length of training in episodes [from the YAML file]")
     p.add_argument("--seed", type=int, help="of parameters, units and environments [drawn at random]")
@@ -32,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="replace settings")
     p.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="arguments of the environment")
     p.add_argument("-conf", "--conf-file", help="YAML file of hyperparameters instead of the package's own")
-    p.add_argument("-i", "--trained-agent", help="saved model (.zip) to go on training")
+    p.add_argument("-i", "--trained-agent", help="saved model (.zip) to go on training, with its run's settings")
     p.add_argument("--final-eval-episodes", type=int, default=100, help="evaluation after training; 0 for none")
     p.add_argument("-P", "--progress", action="store_true", help="show a progress bar with the running return")
     p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
@@ -44,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         run(arguments, list(sys.argv if argv is None else ["train.py", *argv]))
-    except (ValueError, FileNotFoundError) as error:
+    except Exception as error:
+        if not is_about_input(error):
+            raise
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -57,18 +61,16 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
         check_env_kwargs,
         check_environment,
         check_keys,
-        load_hyperparameters,
         override,
         parse_pairs,
     )
 
     algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
-    for name in ("n_timesteps", "n_episodes", "n_envs"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
-    if arguments.n_timesteps is not None and arguments.n_episodes is not None:
-        raise ValueError("Give --n-timesteps or --n-episodes, not both.")
+    least = {"n_timesteps": 1, "n_episodes": 1, "n_envs": 1, "eval_episodes": 1, "final_eval_episodes": 0}
+    for name, value in least.items():
+        given = getattr(arguments, name)
+        if given is not None and given < value:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {value}, not {given}.")
     if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
         raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
     changes = parse_pairs(arguments.hyperparams)
@@ -76,8 +78,11 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     for name in ("n_timesteps", "n_episodes"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
-    settings = override(load_hyperparameters(algorithm, env_id, arguments.conf_file), changes)
-    env_kwargs = parse_pairs(arguments.env_kwargs)
+    if changes.get("n_timesteps") is not None and changes.get("n_episodes") is not None:
+        raise ValueError("Give --n-timesteps or --n-episodes, not both.")
+    settings, env_kwargs = starting_point(arguments, algorithm, env_id)
+    settings = override(settings, changes)
+    env_kwargs = {**env_kwargs, **parse_pairs(arguments.env_kwargs)}
     check_env_kwargs(env_id, env_kwargs)
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
@@ -92,7 +97,9 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     folder = new_run(Path(arguments.log_folder), algorithm, env_id)
     write_text(folder / "command.txt", shlex.join(["python", *command]) + "\n")
     write_yaml(folder / "args.yml", {**vars(arguments), "seed": seed})
-    write_yaml(folder / "config.yml", {"algo": algorithm, "env": env_id, "env_kwargs": env_kwargs, "settings": settings})
+    write_yaml(
+        folder / "config.yml", {"algo": algorithm, "env": arguments.env, "env_kwargs": env_kwargs, "settings": settings}
+    )
     print(f"Training {algorithm} on {env_id} (seed {seed}) in {folder}")
     options = Options(
         folder=folder,
@@ -110,13 +117,35 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     try:
         result = train(algorithm, env_id, settings, seed, options)
     except Exception:
-        if not list(folder.glob("*.zip")):  # it failed before anything was learned: leave no empty run
-            shutil.rmtree(folder)
+        if any(folder.glob("*.zip")):
+            print(f"What was learned until then is in {folder}.", file=sys.stderr)
+        elif not any(path.read_text().count("\n") > 2 for path in folder.glob("*.monitor.csv")):
+            shutil.rmtree(folder)  # it failed before the first episode ended: leave no empty run
         raise
     if result.returns.size:
         learning_curve(folder / "learning_curve.png", {algorithm: [result.returns]}, title=env_id)
     _report(folder, result.summary)
     return folder
+
+
+def starting_point(arguments: argparse.Namespace, algorithm: str, env_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and arguments of the environment that the command line changes.
+
+    They are those of the run that goes on, where there is one with a ``config.yml`` beside its model, unless the user names
+    a file of settings; otherwise the algorithm's.
+    """
+    from coagent_rl.training.files import read_config
+    from coagent_rl.training.hyperparameters import check_keys, load_hyperparameters
+
+    if arguments.trained_agent is not None and arguments.conf_file is None:
+        folder = Path(arguments.trained_agent).parent
+        if (folder / "config.yml").is_file():
+            config = read_config(folder)
+            if config["algo"] != algorithm:
+                raise ValueError(f"{arguments.trained_agent} was trained by {config['algo']}, not by {algorithm}.")
+            check_keys(config["settings"], algorithm, str(folder / "config.yml"))
+            return config["settings"], config["env_kwargs"]
+    return load_hyperparameters(algorithm, env_id, arguments.conf_file), {}
 
 
 def _report(folder: Path, summary: dict[str, Any]) -> None:

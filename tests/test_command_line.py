@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
@@ -104,6 +105,84 @@ def test_training_goes_on_from_a_trained_agent(tmp_path) -> None:
     assert episodes[0].tolist() != episodes[1].tolist()
 
 
+def test_training_goes_on_with_the_settings_of_the_run(tmp_path, capsys) -> None:
+    words = ["--env-kwargs", "gravity:-8.0", "-params", "gamma:0.5", "normalize:true", *RATES, *QUICK[-1:]]
+    first = run_train(tmp_path, "-n", "200", "--env", "LunarLander-v3", *words)
+    agent = str(first / "LunarLander-v3.zip")
+    assert (
+        train.main(["-f", str(tmp_path), "--env", "LunarLander-v3", "-i", agent, "-n", "100", "-params", "gamma:0.6"]) == 0
+    )
+    old, new = (yaml.safe_load((first.with_name(f"LunarLander-v3_{k}") / "config.yml").read_text()) for k in (1, 2))
+    assert new == {**old, "settings": {**old["settings"], "gamma": 0.6, "n_timesteps": 100}}
+    with open(first.with_name("LunarLander-v3_2") / "vecnormalize.pkl", "rb") as file:
+        assert round(pickle.load(file).obs_rms.count) == 302  # 200 steps, 100 steps, two resets
+    for words, message in (
+        (["--algo", "reinforce"], "was trained by weight_max, not by reinforce"),
+        (["-params", "normalize:false"], "normalize must not be false"),
+    ):
+        assert train.main(["-f", str(tmp_path), "--env", "LunarLander-v3", "-i", agent, *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+class Breaks(gym.Wrapper):
+    """Its rewards turn into NaN after 300 steps."""
+
+    clock = 0
+
+    def step(self, action):
+        self.clock += 1
+        observation, reward, *others = self.env.step(action)
+        return observation, float("nan") if self.clock > 300 else reward, *others
+
+
+def test_a_run_that_fails_later_keeps_what_was_learned(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    words = [
+        "-f",
+        str(tmp_path),
+        *QUICK,
+        *RATES,
+        "-n",
+        "600",
+        "-params",
+        "normalize:true",
+        "env_wrapper:test_command_line.Breaks",
+    ]
+    assert train.main(words) == 2
+    assert "What was learned until then is in" in capsys.readouterr().err
+    folder = tmp_path / "weight_max" / "CartPole-v1_1"
+    assert WeightMax.load(folder / "CartPole-v1.zip").num_timesteps == 300
+    assert (folder / "vecnormalize.pkl").is_file()
+    # Diverged parameters are not worth keeping, but the episodes are.
+    words = [
+        "--env",
+        "Pendulum-v1",
+        "-n",
+        "4000",
+        "-params",
+        "optimizer:sgd",
+        "actor_learning_rate:0.03",
+        "critic_learning_rate:1e-4",
+    ]
+    assert train.main(["-f", str(tmp_path), "--seed", "0", *words]) == 2
+    assert "parameters have diverged" in capsys.readouterr().err
+    left = {path.name for path in (tmp_path / "weight_max" / "Pendulum-v1_1").iterdir()}
+    assert left == {"config.yml", "args.yml", "command.txt", "0.monitor.csv"}
+
+
+def test_an_environment_of_the_users_own(tmp_path, monkeypatch) -> None:
+    (tmp_path / "own_task.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('OwnTask-v0', 'gymnasium.envs.classic_control.cartpole:CartPoleEnv', max_episode_steps=9)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = run_train(tmp_path, "--env", "own_task:OwnTask-v0", "-n", "40", "--env-kwargs", "max_episode_steps:4")
+    assert folder.name == "OwnTask-v0_1"
+    assert json.loads((folder / "summary.json").read_text())["episodes"] == 10
+    for words in ([str(folder)], ["-f", str(tmp_path), "--env", "own_task:OwnTask-v0"]):
+        assert evaluate.main([*words, "--n-episodes", "2"]) == 0
+
+
 def test_a_run_that_fails_at_once_does_not_hide_the_others(tmp_path, capsys) -> None:
     folder = run_train(tmp_path, "-n", "50")
     assert train.main(["-f", str(tmp_path), *QUICK[:-2], "-params", "gamma:7"]) == 2
@@ -174,6 +253,16 @@ def test_env_kwargs_wrapper_and_slashes(tmp_path) -> None:
         (["--seed", "-1"], "--seed must not be negative"),
         (["-n", "0"], "--n-timesteps must be at least 1"),
         (["-n", "5", "--n-episodes", "5"], "not both"),
+        (["-n", "5", "-params", "n_episodes:5"], "not both"),
+        (["--eval-episodes", "0"], "--eval-episodes must be at least 1"),
+        (["--final-eval-episodes", "-1"], "--final-eval-episodes must be at least 0"),
+        (
+            ["-params", "normalize:dict(norm_rewards=True)"],
+            "'norm_rewards' of normalize in -params. Did you mean norm_reward",
+        ),
+        (["-params", "env_wrapper:gymnasium.wrappers.TimeLimit"], "wrapper 'gymnasium.wrappers.TimeLimit' cannot be made"),
+        (["-params", "policy_kwargs:3"], "policy_kwargs must be a dictionary, not 3"),
+        (["--env", "no_module:Task-v0"], "The module 'no_module', which should register Task-v0, cannot be imported"),
         (["-i", "nothing.zip"], "There is no trained agent at nothing.zip"),
         (["-conf", "nothing.yml"], "nothing.yml cannot be read"),
     ],
@@ -268,6 +357,35 @@ def test_evaluate(tmp_path, capsys) -> None:
 def test_wrong_arguments_of_evaluate(capsys, words, message) -> None:
     assert evaluate.main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_broken_files_of_a_run(tmp_path, capsys) -> None:
+    folder = run_train(tmp_path, "-n", "50", "-params", "normalize:true", *RATES, *QUICK[-1:])
+    config, statistics, model = (folder / name for name in ("config.yml", "vecnormalize.pkl", "CartPole-v1.zip"))
+    for path, content, message in (
+        (statistics, statistics.read_bytes()[:50], "vecnormalize.pkl cannot be read"),
+        (model, model.read_bytes()[:500], "is not a saved model"),
+        (config, b"a: [", "config.yml cannot be read"),
+        (config, b"", "'algo' is missing"),
+        (config, b"{algo: weight_max, env: CartPole-v1, env_kwargs: {}}", "'settings' is missing"),
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        assert evaluate.main([str(folder)]) == 2
+        assert message in capsys.readouterr().err
+        path.write_bytes(whole)
+    assert evaluate.main([str(folder), "--json", str(tmp_path)]) == 2
+    assert "--json takes a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("env", ["coagent_rl/Multiplexer-v0", "coagent_rl/Corridor-v0"])
+def test_what_cannot_be_drawn_is_not_recorded(tmp_path, capsys, env) -> None:
+    folder = run_train(tmp_path, "-n", "20", "--env", env, "--final-eval-episodes", "0")
+    capsys.readouterr()
+    assert evaluate.main([str(folder), "--n-episodes", "2", "--record", str(tmp_path / "x.gif")]) == 2
+    out, err = capsys.readouterr()
+    assert "cannot be drawn as an image" in err
+    assert "return" not in out  # it says so before it evaluates
 
 
 def test_help_needs_no_torch() -> None:

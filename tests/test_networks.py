@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from coagent_rl.kernel import kernel
 from coagent_rl.networks import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS, Layer, Network
 from coagent_rl.networks.elementary import (
     exp_of_negative,
@@ -173,3 +174,9 @@ def test_elementary_functions() -> None:
     np.testing.assert_allclose(compute(softplus)(z), np.logaddexp(0, z), rtol=1e-11)
     assert softplus(1e4) == 1e4
     assert np.isfinite(softplus(-1e4))
+
+
+def test_kernels_where_no_machine_code_can_be_kept() -> None:
+    scope: dict = {}
+    exec("def add_one(x):\n    return x + 1", scope)  # no file, so no place for a cache beside it
+    assert kernel(scope["add_one"])(1) == 2

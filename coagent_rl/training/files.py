@@ -41,6 +41,27 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a run's ``config.yml``: algo, env, env_kwargs and settings.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it cannot be read, or something is missing.
+    """
+    path = folder / "config.yml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a run's folder: it has no config.yml.")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    needed = {"algo": str, "env": str, "env_kwargs": dict, "settings": dict}
+    for key, kind in needed.items():
+        if not isinstance(config, dict) or not isinstance(config.get(key), kind):
+            raise ValueError(f"{path} does not describe a run: {key!r} is missing or not a {kind.__name__}.")
+    return dict(config)
+
+
 def folder_name(env_id: str) -> str:
     """Name of an environment in file names: a ``/`` becomes ``-``."""
     return env_id.replace("/", "-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,10 @@ def make_environments(
         env = gym.make(env_id, **kwargs)
         for wrapper in env_wrapper if isinstance(env_wrapper, list) else [env_wrapper] if env_wrapper else []:
             name, arguments = next(iter(wrapper.items())) if isinstance(wrapper, dict) else (wrapper, {})
-            env = _wrapper(name)(env, **(arguments or {}))
+            try:
+                env = _wrapper(name)(env, **(arguments or {}))
+            except TypeError as error:
+                raise ValueError(f"The environment wrapper {name!r} cannot be made with {arguments}: {error}.") from error
         return env
 
     return make_vec_env(
@@ -138,13 +142,19 @@ def normalised(env: VecEnv, normalize: Any, statistics: Path | None = None, trai
 
     Raises:
         FileNotFoundError: if there are no such statistics: the model would see other observations than it learned from.
+        ValueError: if there are some but ``normalize`` is false, for the same reason, or they cannot be read.
     """
     if not normalize:
+        if statistics is not None and statistics.is_file():
+            raise ValueError(f"The model learned from observations normalised by {statistics}: normalize must not be false.")
         return env
     if statistics is None:
         wrapped = VecNormalize(env, **(normalize if isinstance(normalize, dict) else {}))
     elif statistics.is_file():
-        wrapped = VecNormalize.load(str(statistics), env)
+        try:
+            wrapped = VecNormalize.load(str(statistics), env)
+        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, AssertionError) as error:
+            raise ValueError(f"The statistics of the normaliser in {statistics} cannot be read: {error}") from error
     else:
         raise FileNotFoundError(f"There are no statistics of the normaliser at {statistics}, beside the model.")
     for name in ("obs_rms", "ret_rms"):
@@ -233,6 +243,10 @@ def train(
         try:
             with suppress(KeyboardInterrupt):  # stop early and keep what was learned
                 model.learn(total, callback=callbacks, reset_num_timesteps=not options.trained_agent)
+        except Exception:
+            if folder is not None and model.num_timesteps > steps_before and is_finite(model):
+                save_run(model, env, folder, name)
+            raise
         finally:
             if bar is not None:
                 bar.close()
@@ -253,11 +267,7 @@ def train(
             "versions": versions(),
         }
         if folder is not None:
-            model.save(folder / f"{name}.zip")
-            if isinstance(model, DecentralizedDDPG) and model.replay_buffer is not None:
-                write_whole(folder / REPLAY_BUFFER, model.save_replay_buffer)
-            if isinstance(env, VecNormalize):
-                write_whole(folder / "vecnormalize.pkl", lambda beside: env.save(str(beside)))
+            save_run(model, env, folder, name)
         if options.final_eval_episodes > 0:
             other = evaluation_environment()
             if isinstance(other, VecNormalize):
@@ -265,12 +275,13 @@ def train(
             # From a fixed state, so that the score does not depend on what was evaluated during training.
             other.seed(None if seed is None else seed + EVALUATION_SEED_OFFSET)
             model.policy.seed_predictions(None)
-            outcome, _ = evaluate(model, other, options.final_eval_episodes)
-            summary["final_evaluation"] = {
-                "mean_return": float(outcome.mean()),
-                "std_return": float(outcome.std()),
-                "episodes": len(outcome),
-            }
+            with suppress(KeyboardInterrupt):  # then there is no final score, but the summary is written
+                outcome, _ = evaluate(model, other, options.final_eval_episodes)
+                summary["final_evaluation"] = {
+                    "mean_return": float(outcome.mean()),
+                    "std_return": float(outcome.std()),
+                    "episodes": len(outcome),
+                }
         if folder is not None:
             write_json(folder / "summary.json", summary)
         return Result(model, returns, lengths, summary)
@@ -278,6 +289,20 @@ def train(
         env.close()
         for other in evaluation_envs:
             other.close()
+
+
+def save_run(model: CoagentAlgorithm, env: VecEnv, folder: Path, name: str) -> None:
+    """Save the last model and what it needs to go on: replayed transitions, statistics of the normaliser."""
+    model.save(folder / f"{name}.zip")
+    if isinstance(model, DecentralizedDDPG) and model.replay_buffer is not None:
+        write_whole(folder / REPLAY_BUFFER, model.save_replay_buffer)
+    if isinstance(env, VecNormalize):
+        write_whole(folder / "vecnormalize.pkl", lambda beside: env.save(str(beside)))
+
+
+def is_finite(model: CoagentAlgorithm) -> bool:
+    """Whether all parameters of actor and critic are."""
+    return all(bool(np.isfinite(tensor.numpy()).all()) for tensor in model.policy.state_dict().values())
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any
 
 import yaml
@@ -42,9 +42,20 @@ def check_algorithm(name: str) -> str:
 
 
 def check_environment(env_id: str) -> str:
-    """Return ``env_id`` if it is registered with Gymnasium; raise a ValueError that names the nearest ids otherwise."""
+    """Return ``env_id`` if it is registered with Gymnasium; raise a ValueError that names the nearest ids otherwise.
+
+    Of ``module:id`` the module, which registers the environment, is imported first, and the id alone returned.
+    """
     import gymnasium as gym
 
+    module, colon, env_id = env_id.rpartition(":")
+    if colon:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ValueError(
+                f"The module {module!r}, which should register {env_id}, cannot be imported: {error}"
+            ) from error
     if env_id not in gym.registry:
         raise ValueError(f"Unknown environment {env_id!r}. {nearest(env_id, gym.registry)}")
     return env_id
@@ -60,9 +71,10 @@ def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
     entry_point = gym.spec(env_id).entry_point
     if entry_point is None or not env_kwargs:
         return
-    known = inspect.signature(load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+    signature = inspect.signature(load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
         return
+    known = {*signature.parameters, "max_episode_steps"}  # the last is an argument of gymnasium.make
     for key in env_kwargs:
         if key not in known:
             raise ValueError(f"{env_id} takes no argument {key!r}. {nearest(key, known)}")
@@ -80,8 +92,23 @@ def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None
         value = settings.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{key} in {source} must be a whole number from 1, not {value!r}.")
-    if not isinstance(settings.get("normalize", False), (bool, dict)):
-        raise ValueError(f"normalize in {source} must be true, false or a mapping, not {settings['normalize']!r}.")
+    normalize = settings.get("normalize", False)
+    if not isinstance(normalize, (bool, dict)):
+        raise ValueError(f"normalize in {source} must be true, false or a mapping, not {normalize!r}.")
+    if isinstance(normalize, dict):
+        known = normaliser_arguments()
+        for key in normalize:
+            if key not in known:
+                raise ValueError(f"Unknown key {key!r} of normalize in {source}. {nearest(str(key), known)}")
+
+
+def normaliser_arguments() -> set[str]:
+    """Names of the arguments of `VecNormalize`."""
+    import inspect
+
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    return set(inspect.signature(VecNormalize).parameters) - {"venv"}
 
 
 def constructor_arguments(algorithm: str) -> set[str]:
