@@ -9,7 +9,7 @@ import numpy as np
 import torch as th
 
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import SIGNALS, VALUES
+from coagent_rl.networks.forward import SIGNALS
 from coagent_rl.optimizers import N_UPDATES, OPTIMIZERS, SCHEDULE_STEPS
 from coagent_rl.schedules import LinearSchedule
 
@@ -80,12 +80,6 @@ class Learner:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._collect()  # views and arguments must be of the copy's own arrays
-
-    @property
-    def outputs(self) -> np.ndarray:
-        """Values of the output layer, shape (n_envs, n_values); a view."""
-        outputs: np.ndarray = self.activity[VALUES][:, self.network.slot(-1)]
-        return outputs
 
     def learning_rates(self, time: float) -> np.ndarray:
         """Learning rate of each layer after ``time`` environment steps."""

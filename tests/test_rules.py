@@ -47,7 +47,7 @@ def test_backprop_is_the_gradient_of_the_log_probability(kind) -> None:
         z = (h @ weights + biases) / 1.5
         h = {"relu": th.relu, "tanh": th.tanh, "softplus": th.nn.functional.softplus}[kind](z)
     logits = th.cat([h @ parameters[2][0] + parameters[2][1], th.zeros(1)]) / 0.8
-    action = int(learner.outputs[0].argmax())
+    action = int(learner.activity[VALUES, 0, learner.network.slot(-1)].argmax())
     th.log_softmax(logits, 0)[action].backward()
     learn_backprop(*learner.arguments, np.array([1.0]), START, 0, False)
     for index, (weights, biases) in enumerate(parameters):
@@ -69,7 +69,7 @@ def test_straight_through_is_autograd_with_the_sample_detached(smooth) -> None:
         sample = th.tensor(learner.activity[VALUES, 0, network.slot(index)])
         h = sample + carrier - carrier.detach()
     logits = th.cat([h @ parameters[2][0] + parameters[2][1], th.zeros(1)]) / 0.8
-    th.log_softmax(logits, 0)[int(learner.outputs[0].argmax())].backward()
+    th.log_softmax(logits, 0)[int(learner.activity[VALUES, 0, learner.network.slot(-1)].argmax())].backward()
     learn_backprop(*learner.arguments, np.array([1.0]), START, 0, smooth)
     for index, (weights, biases) in enumerate(parameters):
         w, b, end = network.layout[index, 6:9]

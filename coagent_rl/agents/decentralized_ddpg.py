@@ -23,7 +23,7 @@ from coagent_rl.networks.layout import END, N_INPUTS, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import slope
 from coagent_rl.optimizers import DIRECTION, ascend
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
-from coagent_rl.traces import accumulate, three_factor_update
+from coagent_rl.traces import accumulate_layer, three_factor_update
 
 TD_SOURCES = ("shared", "neuron")
 
@@ -73,7 +73,6 @@ def learn_deterministic_policy(
     memory: Array,
     traces: Array,
     activity: Array,
-    episode_starts: Array,
     time: float,
     critic_layout: Array,
     critic_weights: Array,
@@ -83,7 +82,6 @@ def learn_deterministic_policy(
 
     Args:
         layout … activity: see `Learner`; ``activity`` holds VALUES and MEANS of what the neurons did, traces do not last.
-        episode_starts: all True.
         time: environment steps so far.
         critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
 
@@ -94,7 +92,9 @@ def learn_deterministic_policy(
     """
     if not all_action_slopes(layout, constants, activity, critic_layout, critic_weights, kind):
         return False
-    accumulate(layout, activity, episode_starts, 0.0, traces)
+    for row in range(traces.shape[0]):
+        for index in range(layout.shape[0]):
+            accumulate_layer(layout, index, activity[VALUES, row], activity[SCORES, row], True, 0.0, traces[row])
     three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
     return True
@@ -305,7 +305,7 @@ class DecentralizedDDPG(NoisyNeurons):
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         critics = self.neuron_critics
-        arguments = (self._always, self.num_timesteps, critics.layout, critics.weights, critics.kind)
+        arguments = (self.num_timesteps, critics.layout, critics.weights, critics.kind)
         if not learn_deterministic_policy(*actor.arguments, *arguments):
             self._raise_diverged()
 
