@@ -72,6 +72,13 @@ METHODS: dict[str, Method] = {
     "compatible_alone": Method("compatible critics, TD errors of their own", DDPG, DDPG, ALONE, SOME),
     "linear_alone": Method("linear critics, TD errors of their own", DDPG, DDPG, {**LINEAR, **ALONE}, SOME),
     "published": Method("linear critics, settings of Guss (2016)", DDPG, DDPG, PUBLISHED, {MOUNTAIN_CAR: {}, CORRIDOR: {}}),
+    "subset": Method(
+        "compatible critics, half of the hidden neurons exploring at a time",
+        DDPG,
+        DDPG,
+        {"exploration_probability": 0.5},
+        {PENDULUM: {}},
+    ),
     "deep": Method("compatible critics, three hidden layers of 64", DDPG, DDPG, {}, {MOUNTAIN_CAR: DEEP}),
     "node_perturbation": Method("node perturbation", "node_perturbation", "node_perturbation"),
     "frozen": Method(
