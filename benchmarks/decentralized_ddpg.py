@@ -151,7 +151,7 @@ def solved_share(env_id: str, final: np.ndarray) -> str:
     return "" if threshold is None else f"{np.sum(final >= threshold)} of {final.size}"
 
 
-TABLE = FinalTable(DDPG, {env_id: {} for env_id in shipped_environments(DDPG)}, METHODS, {})
+TABLE = FinalTable(DDPG, ALL, METHODS, {})
 
 # ---------------------------------------------------------------------- experiment 2: depth
 
@@ -210,10 +210,9 @@ def depth(arguments: argparse.Namespace) -> None:
     for env_id in STEPS:
         for n, name in [(n_hidden, name) for n_hidden in DEPTHS for name in variants(env_id, n_hidden)]:
             runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
-            if not runs:
-                continue
             found = statistics(runs)
-            assert found is not None
+            if found is None:
+                continue
             final, solved = found["final returns"], solved_share(env_id, found["final returns"])
             mean = "{:.1f} ± {:.1f}".format(*found["final"])
             shares = [f"{np.mean([watched(run, key)[-1] for run in runs]):.2f}" for key in ("saturation", "one_sign")]

@@ -113,7 +113,7 @@ def test_updates_are_those_of_single_neurons(kind, shared, units) -> None:
         values, means = learner.activity[VALUES].copy(), learner.activity[MEANS].copy()
         parameters = network.parameters.copy()
         critics.learn(learner.activity, reinforcements, ends, terminated, ignored, starts, time)
-        arguments = (time, critics.layout, critics.weights, critics.kind)
+        arguments = (starts, time, critics.layout, critics.weights, critics.kind)
         learn_deterministic_policy(*learner.arguments, *arguments)
         for index, layer in enumerate(neurons):
             inputs, slot, n_in = network.layout[index, 9], network.layout[index, 10], network.layout[index, 2]
@@ -174,7 +174,7 @@ def test_no_neuron_reads_another_ones_weights_or_critic(kind, shared) -> None:
         before = [w[:, 2].copy(), network.weights(1)[:, 2].copy()]
         flags = (np.array([False]), np.array([False]), np.array([True]))
         critics.learn(learner.activity, np.ones(1), rng.standard_normal((1, 3)), *flags, 0)
-        arguments = (0, critics.layout, critics.weights, critics.kind)
+        arguments = (np.ones(1, bool), 0, critics.layout, critics.weights, critics.kind)
         learn_deterministic_policy(*learner.arguments, *arguments)
         return [w[:, 2] - before[0], network.weights(1)[:, 2] - before[1]]
 
@@ -188,7 +188,7 @@ def test_the_slope_of_a_linear_critic_is_the_same_in_every_state() -> None:
     for kind, constant in (("linear", True), ("compatible", False), ("quadratic", False)):
         learner, critics = make(n_rows=50, kind=kind)
         act(learner, rng.standard_normal((50, 3)), rng)
-        arguments = (0, critics.layout, critics.weights, critics.kind)
+        arguments = (np.ones(50, bool), 0, critics.layout, critics.weights, critics.kind)
         learn_deterministic_policy(*learner.arguments, *arguments)
         slopes = learner.activity[3][:, learner.network.slot(1)]
         assert np.all(np.ptp(slopes, axis=0) < 1e-12) == constant

@@ -23,7 +23,7 @@ from coagent_rl.networks.layout import END, N_INPUTS, TEMPERATURE, WEIGHTS
 from coagent_rl.networks.units import slope
 from coagent_rl.optimizers import DIRECTION, ascend
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
-from coagent_rl.traces import accumulate_layer, three_factor_update
+from coagent_rl.traces import accumulate, three_factor_update
 
 TD_SOURCES = ("shared", "neuron")
 
@@ -73,6 +73,7 @@ def learn_deterministic_policy(
     memory: Array,
     traces: Array,
     activity: Array,
+    episode_starts: Array,
     time: float,
     critic_layout: Array,
     critic_weights: Array,
@@ -81,7 +82,8 @@ def learn_deterministic_policy(
     """One learning step of all neurons: Δk = ∂Q/∂a ∂a/∂k at a = μ(v), each with its own critic.
 
     Args:
-        layout … activity: see `Learner`; ``activity`` holds VALUES and MEANS of what the neurons did, traces do not last.
+        layout … activity: see `Learner`; ``activity`` holds VALUES and MEANS of what the neurons did.
+        episode_starts: shape (n_rows,); as traces last for one step only, nothing depends on it.
         time: environment steps so far.
         critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
 
@@ -92,9 +94,7 @@ def learn_deterministic_policy(
     """
     if not all_action_slopes(layout, constants, activity, critic_layout, critic_weights, kind):
         return False
-    for row in range(traces.shape[0]):
-        for index in range(layout.shape[0]):
-            accumulate_layer(layout, index, activity[VALUES, row], activity[SCORES, row], True, 0.0, traces[row])
+    accumulate(layout, activity, episode_starts, 0.0, traces)
     three_factor_update(layout, activity, traces, memory[DIRECTION])
     ascend(layout, settings, rates, parameters, memory, time)
     return True
@@ -305,7 +305,7 @@ class DecentralizedDDPG(NoisyNeurons):
 
     def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
         critics = self.neuron_critics
-        arguments = (self.num_timesteps, critics.layout, critics.weights, critics.kind)
+        arguments = (episode_starts, self.num_timesteps, critics.layout, critics.weights, critics.kind)
         if not learn_deterministic_policy(*actor.arguments, *arguments):
             self._raise_diverged()
 

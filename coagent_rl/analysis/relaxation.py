@@ -61,7 +61,7 @@ def _sampled(network: Network, observations: np.ndarray, rng: np.random.Generato
     noise = network.draw_noise(rng, 1, len(observations))
     observations = np.ascontiguousarray(observations, dtype=np.float64)
     if not forward(network.layout, network.constants, network.parameters, activity, observations, noise, 0, SAMPLE):
-        raise ValueError("The observations contain NaN or infinity.")
+        raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
     return activity
 
 
