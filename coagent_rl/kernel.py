@@ -64,5 +64,8 @@ Left alone they decay into subnormal floats, with which the processor computes t
 
 @kernel
 def flush(x: float, tiny: float, zero: float) -> float:
-    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions)."""
-    return x if abs(x) > tiny else zero
+    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions).
+
+    NaN stays NaN: it must be noticed, not flushed away.
+    """
+    return zero if abs(x) <= tiny else x

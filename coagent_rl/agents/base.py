@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import io
-import json
 import numbers
-import pickle
 import sys
 import time
-import zipfile
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
@@ -27,15 +22,17 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
-from coagent_rl.critics import MAPPropCritic, RewardCritic, TDLambdaCritic
+from coagent_rl.agents.saving import SavedAlgorithm
+from coagent_rl.arrays import NOISE_STEP, VALUES
+from coagent_rl.critics import Critic, MAPPropCritic, RewardCritic, TDLambdaCritic
 from coagent_rl.envs.vec_env import SerialVecEnv
-from coagent_rl.files import write_whole
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import VALUES, forward
-from coagent_rl.networks.units import SAMPLE
+from coagent_rl.networks.forward import forward
+from coagent_rl.networks.units import SAMPLE, UNIT_KINDS
 from coagent_rl.noise import Noise
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
+from coagent_rl.streams import generator
 
 SelfCoagent = TypeVar("SelfCoagent", bound="CoagentAlgorithm")
 
@@ -44,7 +41,7 @@ CRITICS = {"td": "softplus", "map_prop": "gaussian_softplus", None: "softplus"}
 """Name of a critic → its hidden units, where the user names none."""
 
 
-class CoagentAlgorithm(BaseAlgorithm):
+class CoagentAlgorithm(SavedAlgorithm):
     """Actor-critic with eligibility traces whose actor is a coagent network.
 
     Each environment step is one learning step: the critic turns the transition into a TD error, the rule (a subclass) turns
@@ -55,7 +52,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         env: a Gymnasium environment, its id, or a Stable-Baselines3 vectorised environment of any size. With several, each
             has traces of its own and the updates are averaged.
         actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`;
-            None is 1e-2 for the first layer and 1e-4 for the others.
+            None is the agent's default, 1e-2 for the first layer and 1e-4 for the others where it has none of its own.
         gamma: discount γ.
         actor_lambda, critic_lambda: trace decay rates λ; traces decay by γλ per step.
         temperature: of the output layer's softmax.
@@ -70,6 +67,7 @@ class CoagentAlgorithm(BaseAlgorithm):
             ``"zero_td_error"`` as the papers' code does.
         reward_clip: clip the rewards that are learned from to ±``reward_clip``; reported returns stay as they are.
         policy_kwargs: see `CoagentPolicy`, e.g. ``dict(net_arch=dict(pi=[64, 32], vf=[64, 32]))``.
+        learning_rate: of actor and critic, where they are given none of their own.
         stats_window_size, tensorboard_log, verbose, seed: as in Stable-Baselines3.
         device: accepted for compatibility; everything runs on the CPU.
 
@@ -79,6 +77,8 @@ class CoagentAlgorithm(BaseAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": CoagentPolicy}
     policy: CoagentPolicy
+    default_rates: ClassVar[tuple[Rates | None, Rates | None]] = (None, None)
+    """Learning rates of actor and critic where the user gives none."""
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         truncation: str = "bootstrap",
         reward_clip: float | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        learning_rate: Rates | LinearSchedule | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         verbose: int = 0,
@@ -109,6 +110,9 @@ class CoagentAlgorithm(BaseAlgorithm):
             raise ValueError(f"policy_kwargs must be a dictionary, not {policy_kwargs!r}.")
         if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
             raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
+        self._check_policy(policy)
+        if str(device) not in ("auto", "cpu"):
+            warnings.warn(f"Everything runs on the CPU; device={device!r} is ignored.", stacklevel=2)
         super().__init__(
             policy,
             env,
@@ -121,13 +125,11 @@ class CoagentAlgorithm(BaseAlgorithm):
             support_multi_env=True,
             seed=seed,
         )
-        if not issubclass(self.policy_class, CoagentPolicy):
-            raise ValueError(f"The policy must be 'MlpPolicy' or a subclass of CoagentPolicy, not {policy!r}.")
         if env is None and _init_setup_model:
             raise ValueError("env is None: give an environment, or its id, to learn from.")
         self.algorithm = type(self).__name__
-        self.actor_learning_rate = actor_learning_rate
-        self.critic_learning_rate = critic_learning_rate
+        self.actor_learning_rate = learning_rate if actor_learning_rate is None else actor_learning_rate
+        self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
         self.gamma = gamma
         self.actor_lambda = actor_lambda
         self.critic_lambda = critic_lambda
@@ -146,12 +148,25 @@ class CoagentAlgorithm(BaseAlgorithm):
 
     # ------------------------------------------------------------------ the rule, given by a subclass
 
-    @abstractmethod
-    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        """Change the actor's parameters by what the rule makes of the TD errors.
+    rule: Callable[..., bool]
+    """The compiled learning step of the actor, ``(arrays, reinforcements, episode_starts, time) -> bool``; see
+    `coagent_rl.credit.reinforce.learn_reinforce` for arguments and result."""
 
-        ``actor.activity`` holds what the units did in the step that ``td_errors`` (n_envs,) judges.
-        """
+    def _rule_options(self, network: Network) -> Sequence[float]:
+        """The numbers that the rule reads from ``learner.options``."""
+        return ()
+
+    def _rule_store(self, network: Network, n_rows: int) -> np.ndarray | None:
+        """What the rule keeps from step to step in ``learner.store``, four-dimensional."""
+        return None
+
+    def _rule_has_traces(self) -> bool:
+        """Whether the rule needs traces even where they decay at once."""
+        return False
+
+    def _rule_diverged(self) -> str:
+        """What to say where the rule finds that its update is not finite."""
+        return "The actor's update is not finite: its signals or parameters have diverged. Lower actor_learning_rate"
 
     def _policy_arguments(self) -> dict[str, Any]:
         """Arguments of the policy that a rule needs to be different; the user's ``policy_kwargs`` win."""
@@ -161,18 +176,24 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Arguments of the critic that go with the rule; the user's ``critic_kwargs`` win."""
         return {}
 
-    def _needs_delay_line(self) -> bool:
-        """Whether the rule reads the ring of past steps, `Learner.ring`."""
-        return False
-
     def _check_networks(self, policy: CoagentPolicy) -> None:
         """Raise a ValueError where the rule is not defined for the network's hidden units."""
         for layer in policy.actor.layers[:-1]:
             if not layer.is_stochastic:
                 raise ValueError(
                     f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
-                    f"not {layer.kind!r} ones."
+                    f"not {layer.kind!r} ones; possible are {', '.join(stochastic_kinds())}."
                 )
+
+    @classmethod
+    def _check_policy(cls, policy: object) -> None:
+        if isinstance(policy, str) and policy in cls.policy_aliases:
+            return
+        if not (isinstance(policy, type) and issubclass(policy, CoagentPolicy)):
+            raise ValueError(
+                f"policy must be one of {sorted(cls.policy_aliases)} or a subclass of CoagentPolicy, not {policy!r}: coagent "
+                f"networks are layers of units that take a vector of numbers."
+            )
 
     def _check_arguments(self) -> None:
         """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
@@ -226,50 +247,58 @@ class CoagentAlgorithm(BaseAlgorithm):
         self.policy = policy
         network = policy.actor
         rows = self._learning_rows()
-        self.actor = Learner(
+        self.actor_learner = Learner(
             network,
             rows,
-            _schedule(self.actor_learning_rate, network.depth, "actor_learning_rate"),
+            self._schedule("actor", network.depth),
             self.optimizer,
             self.gamma * self.actor_lambda,
             self.weight_decay,
             "actor_learning_rate",
             self._frozen_indices(network.depth),
-            self._needs_delay_line(),
+            self._rule_options(network),
+            self._rule_store(network, rows),
+            self._rule_has_traces(),
         )
-        actor_seed, critic_seed = _noise_seeds(self.seed)
+        self._acting = self.actor_learner.activity if rows == self.n_envs else network.activity(self.n_envs)
         if self.noise is None:
-            self.noise = Noise(np.random.default_rng(actor_seed))
+            self.noise = Noise(generator(self.seed, "actor_noise"))
         elif self.noise.cursor:  # a loaded model, in the middle of a block
             self._draw_noise(self.noise)
+            self.actor_learner.set_noise(self.noise.block)
         if self.critic_noise is None and self.critic == "map_prop":
-            self.critic_noise = Noise(np.random.default_rng(critic_seed))
-        self.critic_model = self._make_critic(self.policy.value)
-        self._acting = self.actor.activity if rows == self.n_envs else network.activity(self.n_envs)
+            self.critic_noise = Noise(generator(self.seed, "critic_noise"))
+        self.critic_model = self._make_critic(self.policy.critic)
         self._never = np.zeros(self.n_envs, dtype=bool)
 
-    def _make_critic(self, network: Network | None) -> TDLambdaCritic | MAPPropCritic | RewardCritic:
+    def _make_critic(self, network: Network | None) -> Critic:
+        actor, rows = self.policy.actor, self._learning_rows()
         if network is None:
-            return RewardCritic(self._learning_rows())
+            return RewardCritic(actor, rows)
         if any(layer.is_stochastic for layer in network.layers) != (self.critic == "map_prop"):
             kind = "deterministic" if self.critic == "td" else "Gaussian"
             raise ValueError(f"The critic {self.critic!r} trains {kind} hidden units, not {network.layers[0].kind!r} ones.")
-        learner = Learner(
-            network,
-            self._learning_rows(),
-            _schedule(self.critic_learning_rate, network.depth, "critic_learning_rate"),
-            self.optimizer,
-            self.gamma * self.critic_lambda,
-            name="critic_learning_rate",
-        )
+        options = [float(self.gamma)]
+        if self.critic == "map_prop":
+            arguments = {**self._critic_arguments(), **(self.critic_kwargs or {})}
+            known = list(inspect.signature(MAPPropCritic.options).parameters)[2:]
+            if unknown := set(arguments) - set(known):
+                names = ", ".join(map(repr, sorted(unknown)))
+                raise ValueError(f"critic_kwargs: unknown {names}; known: {', '.join(known)}.")
+            options = MAPPropCritic.options(network, self.gamma, **arguments)
+        rate, decay = self._schedule("critic", network.depth), self.gamma * self.critic_lambda
+        learner = Learner(network, rows, rate, self.optimizer, decay, name="critic_learning_rate", options=options)
         if self.critic == "td":
-            return TDLambdaCritic(learner, self.gamma)
+            return TDLambdaCritic(actor, learner)
         assert self.critic_noise is not None
-        arguments = {**self._critic_arguments(), **(self.critic_kwargs or {})}
-        known = list(inspect.signature(MAPPropCritic).parameters)[3:]
-        if unknown := set(arguments) - set(known):
-            raise ValueError(f"critic_kwargs: unknown {', '.join(map(repr, sorted(unknown)))}; known: {', '.join(known)}.")
-        return MAPPropCritic(learner, self.gamma, self.critic_noise, **arguments)
+        return MAPPropCritic(actor, learner, self.critic_noise)
+
+    def _schedule(self, which: str, depth: int) -> LinearSchedule:
+        name = f"{which}_learning_rate"
+        rates = getattr(self, name)
+        if rates is None:
+            rates = self.default_rates[("actor", "critic").index(which)]
+        return as_schedule([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, name)
 
     def _frozen_indices(self, depth: int) -> tuple[int, ...]:
         if self.frozen_layers == "hidden":
@@ -286,10 +315,10 @@ class CoagentAlgorithm(BaseAlgorithm):
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
         super().set_random_seed(seed)
         if seed is not None and getattr(self, "policy", None) is not None:
-            actor_seed, critic_seed = _noise_seeds(seed)
-            self.noise = Noise(np.random.default_rng(actor_seed))
-            if isinstance(self.critic_model, MAPPropCritic):
-                self.critic_model.noise = self.critic_noise = Noise(np.random.default_rng(critic_seed))
+            self.noise = Noise(generator(seed, "actor_noise"))
+            if self.critic == "map_prop":
+                self.critic_noise = Noise(generator(seed, "critic_noise"))
+                self._value_critic().noise = self.critic_noise  # type: ignore[attr-defined]
             self.policy.seed_predictions(seed)
 
     @staticmethod
@@ -339,7 +368,7 @@ class CoagentAlgorithm(BaseAlgorithm):
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
         policy, network, noise = self.policy, self.policy.actor, self.noise
-        structure = (network.layout, network.constants, network.parameters, self._acting)
+        actor, structure, counters = self.actor_learner, network.structure, self.actor_learner.counters
         outputs = self._acting[VALUES][:, network.slot(-1)]
         clip = self.reward_clip
         zero_where_truncated = self.truncation == "zero_td_error"
@@ -350,8 +379,10 @@ class CoagentAlgorithm(BaseAlgorithm):
             if noise.cursor >= len(noise.block):
                 noise.cursor = 0
                 self._draw_noise(noise)
-            if not forward(*structure, observations, noise.block, noise.cursor, SAMPLE):
+                actor.set_noise(noise.block)
+            if not forward(structure, self._acting, observations, noise.block, noise.cursor, SAMPLE):
                 self._raise_not_finite(observations, None)
+            counters[NOISE_STEP] = noise.cursor
             noise.cursor += 1
             actions = policy.to_actions(outputs)
 
@@ -422,10 +453,12 @@ class CoagentAlgorithm(BaseAlgorithm):
         episode_starts: np.ndarray,
     ) -> None:
         """One learning step from one transition per environment, which ends in ``ends``; see `TDLambdaCritic.learn`."""
-        critic = self.critic_model
-        if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, self.num_timesteps):
+        critic, actor = self.critic_model, self.actor_learner
+        transition = (observations, rewards, ends, terminated, ignored, episode_starts)
+        if not critic.learn(actor, transition, self.num_timesteps):
             self._raise_not_finite(ends, rewards)
-        self._learn_actor(self.actor, critic.td_errors, episode_starts)
+        if not self.rule(actor.arrays, critic.reinforcements, episode_starts, self.num_timesteps):
+            self._raise_diverged(self._rule_diverged())
 
     def _draw_noise(self, noise: Noise) -> None:
         """Draw the next block of the actor's noise."""
@@ -456,10 +489,13 @@ class CoagentAlgorithm(BaseAlgorithm):
                 f"The actor's units are not finite at time step {self.num_timesteps}: its parameters have diverged. Lower "
                 f"actor_learning_rate or normalise observations and rewards."
             )
+        self._raise_diverged(self.critic_model.diverged, rewards)
+
+    def _raise_diverged(self, what: str, rewards: np.ndarray | None = None) -> None:
+        given = "" if rewards is None else f" The rewards were {rewards}."
         raise ValueError(
-            f"The TD error is not finite at time step {self.num_timesteps}: the parameters of the critic have diverged, or "
-            f"the relaxation of a MAP Propagation critic. Lower the learning rates (critic_learning_rate first) or "
-            f"normalise observations and rewards."
+            f"{what}, or normalise observations and rewards. (Time step {self.num_timesteps}; nothing was learned from it.)"
+            f"{given}"
         )
 
     def dump_logs(self) -> None:
@@ -474,85 +510,33 @@ class CoagentAlgorithm(BaseAlgorithm):
         self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.record("train/td_error", float(np.mean(np.abs(self._td_errors()))))
-        self.logger.record("train/actor_learning_rate", float(self.actor.learning_rates(self.num_timesteps)[-1]))
+        self.logger.record("train/actor_learning_rate", float(self.actor_learner.learning_rates(self.num_timesteps)[-1]))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.dump(step=self.num_timesteps)
 
     # ------------------------------------------------------------------ saving and loading
 
+    def _value_critic(self) -> Critic:
+        """The critic of state values, which all units share."""
+        return self.critic_model
+
     @property
     def critic_learner(self) -> Learner:
         """The critic's learner; only agents with a critic network have one."""
-        assert not isinstance(self.critic_model, RewardCritic)
-        return self.critic_model.learner
+        critic = self._value_critic()
+        assert isinstance(critic, TDLambdaCritic | MAPPropCritic)
+        return critic.learner
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        names = ["policy", "actor"]
-        if not isinstance(self.critic_model, RewardCritic):
+        names = ["policy", "actor_learner"]
+        if not isinstance(self._value_critic(), RewardCritic):
             names.append("critic_learner")
         return names, []
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor", "critic_model", "_acting", "_never"]
-
-    def save(
-        self,
-        path: str | Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """As in Stable-Baselines3, but the file appears whole or not at all: it is written beside and then renamed."""
-        if isinstance(path, io.BufferedIOBase):
-            super().save(path, exclude, include)
-            return
-        target = Path(path)
-        if target.suffix == "":
-            target = target.with_name(target.name + ".zip")
-        write_whole(target, lambda beside: super(CoagentAlgorithm, self).save(beside, exclude, include))
-
-    @classmethod
-    def load(cls: type[SelfCoagent], path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> SelfCoagent:
-        """As in Stable-Baselines3. With ``force_reset=False`` and the environment as it was, training goes on bit for bit.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if the file is not a model, or one of another algorithm.
-        """
-        where = "the given file" if isinstance(path, io.BufferedIOBase) else _existing(path)
-        _check_model_file(where if isinstance(where, Path) else path, str(where), cls.__name__)
-        try:
-            return super().load(path, *args, **kwargs)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"The parameters in {where} cannot be read, or are of another network: {error}") from error
+        return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never"]
 
 
-def _schedule(rates: Rates | LinearSchedule | None, depth: int, name: str) -> LinearSchedule:
-    return as_schedule([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, name)
-
-
-def _noise_seeds(seed: int | None) -> list[np.random.SeedSequence]:
-    """Seeds of the actor's and of the critic's noise; the policy takes the two before them."""
-    return np.random.SeedSequence(seed).spawn(4)[2:]
-
-
-def _existing(path: str | Path) -> Path:
-    for candidate in (Path(path), Path(f"{path}.zip")):
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(f"There is no model at {path} (nor at {path}.zip).")
-
-
-def _check_model_file(file: Any, name: str, algorithm: str) -> None:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            data = json.loads(archive.read("data"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(f"{name} is not a saved model: {error}.") from error
-    finally:
-        if hasattr(file, "seek"):
-            file.seek(0)
-    saved = data.get("algorithm") if isinstance(data, dict) else None
-    if saved != algorithm:
-        raise ValueError(
-            f"{name} holds a model of {saved or 'another library'}, not of {algorithm}: load it with its own class."
-        )
+def stochastic_kinds() -> list[str]:
+    """Names of the kinds of units that may be hidden and draw their values."""
+    return [kind for kind in UNIT_KINDS if kind == "bernoulli" or kind.startswith("gaussian_")]

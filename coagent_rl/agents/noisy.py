@@ -58,13 +58,14 @@ class NoisyNeurons(CoagentAlgorithm):
     """
 
     policy_aliases = {"MlpPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
+    default_rates = (1e-4, 2e-3)
 
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
-        critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         *,
         hidden_noise: float = 0.2,
         output_noise: float = 0.4,

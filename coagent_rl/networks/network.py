@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from coagent_rl.files import write_whole
 from coagent_rl.networks import units
-from coagent_rl.networks.forward import MEANS, VALUES, forward
-from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_PRE, N_VALUES, SLOT, WEIGHTS
+from coagent_rl.arrays import MEANS, N_PLANES, VALUES, Arrays
+from coagent_rl.networks.forward import forward
+from coagent_rl.networks.layout import BIASES, DISTRIBUTION, END, N_INPUTS, N_PRE, N_VALUES, SLOT, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,11 @@ class Network:
     def depth(self) -> int:
         return len(self.layers)
 
+    @property
+    def structure(self) -> Arrays:
+        """What kernels take of a network: ``(layout, constants, parameters)``."""
+        return (self.layout, self.constants, self.parameters)
+
     def weights(self, index: int) -> np.ndarray:
         """Weights of layer ``index``, shape (n_in, n_pre); a view."""
         row = self.layout[index]
@@ -157,8 +163,8 @@ class Network:
             biases[:] = rng.uniform(-bias_range, bias_range, biases.shape)
 
     def activity(self, n_rows: int) -> np.ndarray:
-        """Zeros of shape (4, n_rows, width): room for the VALUES, MEANS, SCORES and SIGNALS of all layers."""
-        return np.zeros((4, n_rows, self.width), dtype=self.parameters.dtype)
+        """Zeros of shape (5, n_rows, width): room for all layers' values, means, scores, signals and changes."""
+        return np.zeros((N_PLANES, n_rows, self.width), dtype=self.parameters.dtype)
 
     def draw_noise(self, rng: np.random.Generator, n_steps: int, n_rows: int) -> np.ndarray:
         """What `forward` needs to sample: shape (n_steps, n_rows, width), uniform, standard normal for Gaussian units."""
@@ -183,14 +189,7 @@ class Network:
 
     def _neutral(self, index: int) -> float:
         """Noise with which a unit of layer ``index`` takes its most likely value."""
-        return 0.0 if self.layers[index].is_gaussian else 0.5
-
-    def exploring(self, noise: np.ndarray) -> np.ndarray:
-        """Which units draw their value with this noise, shape of ``noise``; output units always do."""
-        exploring = np.ones(noise.shape, dtype=bool)
-        for index in range(self.depth - 1):
-            exploring[..., self.slot(index)] = noise[..., self.slot(index)] != self._neutral(index)
-        return exploring
+        return float(units.neutral_noise(self.layout[index][DISTRIBUTION]))
 
     def activities(
         self,
@@ -226,7 +225,7 @@ class Network:
         else:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)
-        if not forward(self.layout, self.constants, self.parameters, activity, observations, noise, 0, mode):
+        if not forward(self.structure, activity, observations, noise, 0, mode):
             raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
         return activity[VALUES], activity[MEANS]
 

@@ -146,6 +146,12 @@ def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: A
 
 
 @kernel
+def neutral_noise(distribution: int) -> float:
+    """The noise with which a unit takes its most likely value: zero for Gaussian units, a half for the others."""
+    return 0.0 if distribution == GAUSSIAN else 0.5
+
+
+@kernel
 def score(
     distribution: int,
     activation: int,
