@@ -57,8 +57,7 @@ class Learner:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
         dtype, size = network.parameters.dtype, network.parameters.size
         self.network = network
-        self.constants = np.zeros((network.depth, 4))
-        self.constants[:, :RATE_START] = network.constants[:, :RATE_START]
+        self.constants = network.constants.copy()
         self.rates = self.constants[:, RATE_START : RATE_END + 1].T
         self.rates[:] = learning_rate.table(network.depth, name)
         self.rates[:, list(frozen_layers)] = 0.0

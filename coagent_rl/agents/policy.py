@@ -78,7 +78,7 @@ def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int]) -> list[Lay
 
 def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
     """Give the Gaussian layers their variances, a number for all or one each."""
-    n_gaussian = sum(layer.is_gaussian for layer in layers)
+    n_gaussian = sum(layer.has_deviation for layer in layers)
     given = list(variance) if isinstance(variance, Sequence | np.ndarray) else [variance] * n_gaussian
     if len(given) != n_gaussian or not all(is_positive(v) for v in given):
         raise ValueError(
@@ -86,7 +86,7 @@ def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], 
             f"not {variance!r}."
         )
     remaining = iter(given)
-    return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.is_gaussian else layer for layer in layers]
+    return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.has_deviation else layer for layer in layers]
 
 
 class CoagentPolicy(BasePolicy):

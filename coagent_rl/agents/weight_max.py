@@ -63,6 +63,14 @@ class WeightMax(CoagentAlgorithm):
         if self.trace_form == "pipelined" and self.actor_lambda == 1.0:
             raise ValueError("actor_lambda must be below 1 with pipelined traces, whose factor 1 - λ would be zero.")
 
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        super()._check_networks(policy)
+        if any(layer.kind == "categorical" for layer in policy.actor.layers):
+            raise ValueError(
+                "Weight Max gives every unit one signal, but 'categorical' units have one pre-activation per level: the rule is "
+                "not defined for them."
+            )
+
     @property
     def rule(self) -> Callable[..., bool]:  # type: ignore[override]
         """The compiled learning step."""

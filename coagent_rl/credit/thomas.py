@@ -23,13 +23,14 @@ def explorers_only(noise: Array, neutral: float, score: Array) -> None:
     Args:
         noise: shape (n,), what the units drew with.
         neutral: the noise of a unit that did not explore.
-        score: shape (n,), ∂ log π / ∂z, updated in place.
+        score: shape (n k,), ∂ log π / ∂z of k pre-activations a unit, updated in place.
 
     Source: Thomas (2011), as described by Chung (2022): "disabling exploration randomly". The paper leaves open when the
     switch is drawn anew; here it is at every step, for every hidden unit on its own.
     """
+    n_each = score.size // noise.size
     for i in range(score.size):
-        if noise[i] == neutral:
+        if noise[i // n_each] == neutral:
             score[i] = 0.0
 
 
@@ -42,9 +43,9 @@ def scores_of_explorers(learner: LearnerArrays) -> None:
         for index in range(learner.layout.shape[0] - 1):
             here = place(learner.layout, index)
             if here.distribution != DETERMINISTIC:
-                columns = slice(here.slot, here.slot + here.n_values)
-                neutral = neutral_noise(here.distribution)
-                explorers_only(learner.noise[step, row, columns], neutral, learner.scores[row, columns])
+                noise = learner.noise[step, row, here.slot : here.slot + here.n_values]
+                own = learner.scores[row, here.slot : here.slot + here.n_pre]
+                explorers_only(noise, neutral_noise(here.distribution), own)
 
 
 @kernel

@@ -34,7 +34,18 @@ from coagent_rl.kernel import TINY, Array, flush, kernel
 from coagent_rl.learner import copies, put_back
 from coagent_rl.networks import Network
 from coagent_rl.networks.forward import forward
-from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_VALUES, TEMPERATURE, WEIGHTS, Place, place
+from coagent_rl.networks.layout import (
+    BIASES,
+    END,
+    N_INPUTS,
+    N_VALUES,
+    RATE_END,
+    RATE_START,
+    TEMPERATURE,
+    WEIGHTS,
+    Place,
+    place,
+)
 from coagent_rl.networks.units import MEAN, slope
 from coagent_rl.optimizers import OPTIMIZERS, ascend, below_limit
 from coagent_rl.schedules import LinearSchedule
@@ -343,7 +354,8 @@ class NeuronCritics(Critic):
         options = [discount, float(self.kind), float(is_shared), tau]
         settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, 0.0, trace_decay, *options])
         nothing, no_store = np.zeros((0, 0, 0), dtype), np.zeros((0, 0, 0, 0), dtype)
-        constants = np.column_stack([actor.constants[:, :2], *rates])
+        constants = actor.constants.copy()
+        constants[:, [RATE_START, RATE_END]] = rates.T
         self.counters = np.zeros(2)
         self.weights = np.zeros(offset, dtype)
         self.traces = np.zeros((n_rows if trace_decay else 0, offset), dtype)

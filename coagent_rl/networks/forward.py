@@ -6,10 +6,12 @@ import math
 
 from coagent_rl.arrays import MEANS, NOISE_STEP, VALUES, Arrays, LearnerArrays, named, structure
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.layout import DEVIATION, TEMPERATURE, Place, place, weights_of
+from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE, Place, place, weights_of
 from coagent_rl.networks.units import (
+    CATEGORICAL,
     DETERMINISTIC,
     GAUSSIAN,
+    GAUSSIAN_PREACTIVATION,
     MEAN,
     SAMPLE,
     SAMPLE_HIDDEN,
@@ -17,6 +19,8 @@ from coagent_rl.networks.units import (
     SOFTMAX_REFERENCE,
     activate,
     draw,
+    draw_levels,
+    mean_levels,
     pre_activations,
     score,
     softmax,
@@ -34,26 +38,45 @@ def all_finite(rows: Array) -> bool:
 
 
 @kernel
-def layer_means(
-    here: Place, temperature: float, deviation: float, weights: Array, biases: Array, inputs: Array, means: Array
-) -> None:
-    """Means of one layer; for Gaussian units their standard deviations in the n_values entries after them.
+def n_means(here: Place) -> int:
+    """How many entries of the means a layer has: means and standard deviations, all probabilities, or one a value."""
+    if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+        return 2 * here.n_values
+    return max(here.n_pre, here.n_values)
 
-    ``biases`` holds more entries than ``weights`` has columns where the log standard deviations are learned.
-    """
+
+@kernel
+def means_of_pre_activations(here: Place, temperature: float, deviation: float, biases: Array, means: Array) -> None:
+    """Replace the pre-activations that ``means`` begins with by what `layer_means` leaves there."""
     n_pre, n = here.n_pre, here.n_values
-    pre_activations(weights, biases, inputs, means)
     if here.distribution == SOFTMAX:
         softmax(temperature, means)
     elif here.distribution == SOFTMAX_REFERENCE:
         means[n_pre] = 0.0
         softmax(temperature, means)
+    elif here.distribution == CATEGORICAL:
+        n_levels = n_pre // n
+        for j in range(n):
+            softmax(temperature, means[j * n_levels : (j + 1) * n_levels])
     else:
         activate(here.activation, temperature, means[:n])
-        if here.distribution == GAUSSIAN:
+        if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
             learned = here.n_biases > n_pre
             for j in range(n):
                 means[n + j] = math.exp(biases[n_pre + j]) if learned else deviation
+
+
+@kernel
+def layer_means(
+    here: Place, temperature: float, deviation: float, weights: Array, biases: Array, inputs: Array, means: Array
+) -> None:
+    """Means of one layer; for Gaussian units their standard deviations in the n_values entries after them, for categorical
+    ones the probabilities of all levels.
+
+    ``biases`` holds more entries than ``weights`` has columns where the log standard deviations are learned.
+    """
+    pre_activations(weights, biases, inputs, means)
+    means_of_pre_activations(here, temperature, deviation, biases, means)
 
 
 @kernel
@@ -68,7 +91,7 @@ def means_of_layer(network: Arrays, index: int, values: Array, means: Array) -> 
         weights_of(here, parameters),
         parameters[here.biases : here.end],
         values[here.inputs : here.inputs + here.n_inputs],
-        means[here.slot : here.slot + (2 * here.n_values if here.distribution == GAUSSIAN else here.n_values)],
+        means[here.slot : here.slot + n_means(here)],
     )
 
 
@@ -88,7 +111,7 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
     """
     if not all_finite(observations):
         return False
-    layout = network[0]
+    layout, constants = network[0], network[1]
     depth = layout.shape[0]
     values, means = activity[VALUES], activity[MEANS]
     for row in range(observations.shape[0]):
@@ -99,9 +122,16 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
             here = place(layout, index)
             is_output = index == depth - 1
             sampled = mode == SAMPLE or (mode == SAMPLE_HIDDEN and not is_output)
-            how = DETERMINISTIC if mode == MEAN and not is_output else here.distribution
-            slot, n = here.slot, here.n_values
-            draw(how, sampled, means[row, slot:], n, noise[noise_step, row, slot:], values[row, slot : slot + n])
+            slot, n, passes_means = here.slot, here.n_values, mode == MEAN and not is_output
+            own, source = values[row, slot:], noise[noise_step, row, slot:]
+            if here.distribution == CATEGORICAL:
+                levels = constants[index, LEVELS : LEVELS + here.n_pre // n]
+                draw_levels(sampled, means[row, slot:], levels, n, source, own)
+                if passes_means:
+                    mean_levels(means[row, slot:], levels, n, own)
+            else:
+                how = DETERMINISTIC if passes_means and here.distribution != GAUSSIAN_PREACTIVATION else here.distribution
+                draw(how, sampled, means[row, slot:], n, source, own)
     return all_finite(means[: observations.shape[0], observations.shape[1] :])
 
 

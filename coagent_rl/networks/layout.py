@@ -1,9 +1,9 @@
 """Where things lie in a network's arrays.
 
 A network's *structure* is a tuple of three arrays, ``(layout, constants, parameters)``. The integer table ``layout`` has one
-row a layer, whose entries are those of `Place`; the float table ``constants`` has the columns TEMPERATURE and DEVIATION, and
-for a `coagent_rl.learner.Learner` the layer's learning rate at the start and at the end of its schedule, RATE_START and
-RATE_END. ``parameters`` is one vector.
+row a layer, whose entries are those of `Place`; the float table ``constants`` has the columns TEMPERATURE and DEVIATION, the
+layer's learning rate at the start and at the end of its schedule, RATE_START and RATE_END (zero where nothing learns), and from
+LEVELS on, where the network has categorical units, their levels. ``parameters`` is one vector.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from coagent_rl.kernel import Array, kernel
 
 DISTRIBUTION, ACTIVATION, N_INPUTS, N_PRE, N_VALUES, N_BIASES, WEIGHTS, BIASES, END, INPUTS, SLOT = range(11)
-TEMPERATURE, DEVIATION, RATE_START, RATE_END = range(4)
+TEMPERATURE, DEVIATION, RATE_START, RATE_END, LEVELS = range(5)
 
 
 class Place(NamedTuple):
@@ -25,7 +25,7 @@ class Place(NamedTuple):
         n_biases: n_pre, and n_values more where log standard deviations are learned.
         weights, biases, end: where the weights and the biases begin in the vector of parameters, and where the layer ends.
         inputs, slot: the first columns of the layer's inputs and of its own values in the per-row buffers (values, means,
-            scores, signals), whose first columns are the observation.
+            scores, signals), whose first columns are the observation. Behind them lies what units remember of what they did.
     """
 
     distribution: Any
