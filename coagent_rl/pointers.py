@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba import config, types
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
-
-from coagent_rl.arrays import Arrays
-from coagent_rl.kernel import Array, kernel
 
 _F4, _F8, _I8, _B1 = types.float32, types.float64, types.int64, types.boolean
 
@@ -61,7 +58,7 @@ def address(function: Any, argument_types: tuple[types.Type, ...]) -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 
-def _call(name: str, allowed: Callable[[tuple[types.Type, ...]], bool], given: tuple[types.Type, ...]) -> Any:
+def _call(name: str, allowed: Callable[[Any], bool], given: tuple[Any, ...]) -> Any:
     if not allowed(given[1:]):
         raise TypingError(f"A {name} cannot be called with arguments of the types {given[1:]}.")
 
@@ -76,7 +73,7 @@ def _call(name: str, allowed: Callable[[tuple[types.Type, ...]], bool], given: t
 @intrinsic
 def call_rule(typing: Any, where: Any, arrays: Any, reinforcements: Any, starts: Any, time: Any) -> Any:
     """Call a rule by its address."""
-    return _call("rule", lambda given: given == RULE, (where, arrays, reinforcements, starts, time))
+    return _call("rule", lambda given: bool(given == RULE), (where, arrays, reinforcements, starts, time))
 
 
 @intrinsic
@@ -85,48 +82,4 @@ def call_critic(
 ) -> Any:
     """Call a critic by its address."""
     given = (where, learners, actor, transition, time, td_errors, reinforcements)
-    return _call("critic", lambda given: given == critic_types(len(given[0])), given)
-
-
-LEARNED, CRITIC_REFUSED, RULE_REFUSED = range(3)
-
-
-@kernel
-def learn_at(
-    critic: int,
-    rule: int,
-    learners: Arrays,
-    actor: Arrays,
-    transition: Arrays,
-    time: float,
-    td_errors: Array,
-    reinforcements: Array,
-) -> int:
-    """One learning step of critic and actor, whose kernels lie at the given addresses.
-
-    Returns:
-        LEARNED, or who found that something is not finite: CRITIC_REFUSED (then nothing was learned) or RULE_REFUSED.
-    """
-    if not call_critic(critic, learners, actor, transition, time, td_errors, reinforcements):
-        return CRITIC_REFUSED
-    if not call_rule(rule, actor, reinforcements, transition[5], time):
-        return RULE_REFUSED
-    return LEARNED
-
-
-def learning_step(critic: Any, rule: Any, n_learners: int) -> Callable[..., int]:
-    """A critic and a rule as one function ``(learners, actor, transition, time, td_errors, reinforcements) -> int``."""
-    if config.DISABLE_JIT:
-
-        def learn(learners: Any, actor: Any, transition: Any, time: float, td_errors: Any, reinforcements: Any) -> int:
-            if not critic(learners, actor, transition, time, td_errors, reinforcements):
-                return CRITIC_REFUSED
-            return LEARNED if rule(actor, reinforcements, transition[5], time) else RULE_REFUSED
-
-        return learn
-    where = (address(critic, critic_types(n_learners)), address(rule, RULE))
-
-    def learn_compiled(*arguments: Any) -> int:
-        return int(learn_at(*where, *arguments))
-
-    return learn_compiled
+    return _call("critic", lambda given: bool(given == critic_types(given[0].count)), given)

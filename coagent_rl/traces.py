@@ -95,9 +95,7 @@ def accumulate_delayed(learner: LearnerArrays, episode_starts: Array) -> None:
         here = place(layout, index)
         for row in range(traces.shape[0]):
             started = past[then, PAST_STARTS, row, 0] > 0.0
-            accumulate_layer(
-                here, past[then, PAST_VALUES, row], past[then, PAST_SCORES, row], started, decay, traces[row]
-            )
+            accumulate_layer(here, past[then, PAST_VALUES, row], past[then, PAST_SCORES, row], started, decay, traces[row])
 
 
 @kernel

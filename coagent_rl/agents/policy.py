@@ -160,11 +160,8 @@ class CoagentPolicy(BasePolicy):
         self.deterministic_mode = deterministic_mode
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
-        self.actor = Network(
-            n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance")
-        )
-        root = np.random.SeedSequence(seed).entropy  # one for both streams, also without a seed
-        rng, self._prediction_seed = generator(root, "initial_parameters"), stream(root, "predictions")
+        self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
+        rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.critic: Network | None = None
         if has_critic:

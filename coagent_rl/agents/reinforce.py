@@ -11,8 +11,8 @@ class Reinforce(CoagentAlgorithm):
     """Global REINFORCE: every unit learns from the same TD error (Williams 1992).
 
     Unbiased, and the baseline that structural credit assignment must beat: its variance grows with the number of units.
-    Hidden layers of deterministic units belong to the coagents that end at the next stochastic layer above them, inside which
-    the chain rule holds; with deterministic hidden layers only this is `Backprop`.
+    Hidden layers of deterministic units belong to the coagents that end at the next stochastic layer above them, inside
+    which the chain rule holds; with deterministic hidden layers only this is `Backprop`.
 
     The arguments are those of `CoagentAlgorithm`.
     """

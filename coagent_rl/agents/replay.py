@@ -33,8 +33,8 @@ def value_columns(network: Network) -> np.ndarray:
 class Replay:
     """A replay buffer that keeps the noisy values of all neurons with each transition.
 
-    A critic learns from what its neuron tried, which cannot be recomputed; the means around which it was tried, and all about
-    the next state, are computed anew.
+    A critic learns from what its neuron tried, which cannot be recomputed; the means around which it was tried, and all
+    about the next state, are computed anew.
 
     Args:
         network: the actor.

@@ -67,8 +67,8 @@ class WeightMax(CoagentAlgorithm):
         super()._check_networks(policy)
         if any(layer.kind == "categorical" for layer in policy.actor.layers):
             raise ValueError(
-                "Weight Max gives every unit one signal, but 'categorical' units have one pre-activation per level: the rule is "
-                "not defined for them."
+                "Weight Max gives every unit one signal, but 'categorical' units have one pre-activation per level: the "
+                "rule is not defined for them."
             )
 
     @property

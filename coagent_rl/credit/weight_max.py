@@ -81,8 +81,8 @@ def hidden_signals(learner: LearnerArrays, from_the_top: bool) -> None:
 
     Args:
         learner: with the output's signals, and traces or scores.
-        from_the_top: whether a layer's new signals decide those of the layers below it in the same step. Otherwise each layer
-            reads what the layer above learned from in this step, before it is replaced.
+        from_the_top: whether a layer's new signals decide those of the layers below it in the same step. Otherwise each
+            layer reads what the layer above learned from in this step, before it is replaced.
     """
     layout, parameters, traces = learner.layout, learner.parameters, learner.traces
     values, scores, signals, changes = learner.values, learner.scores, learner.signals, learner.changes

@@ -30,9 +30,9 @@ def learn_map_prop_critic(learner: LearnerArrays, td_errors: Array, episode_star
     """One learning step from given TD errors: relaxation → scores / (output value - output mean) → traces → update.
 
     Args:
-        learner: of a network whose values and means hold a forward pass. Its options are those of the critic: GUARD, the least
-            |output value - output mean| that is divided by (see `divide_by_noise`); RELAXATION_STEPS and STEP_SIZES, see
-            `coagent_rl.credit.map_prop.relax`.
+        learner: of a network whose values and means hold a forward pass. Its options are those of the critic: GUARD, the
+            least |output value - output mean| that is divided by (see `divide_by_noise`); RELAXATION_STEPS and STEP_SIZES,
+            see `coagent_rl.credit.map_prop.relax`.
         td_errors, episode_starts: shape (n_rows,).
         time: environment steps so far, for the learning rate's schedule.
 
@@ -54,15 +54,15 @@ def learn_map_prop_critic(learner: LearnerArrays, td_errors: Array, episode_star
 
 @kernel
 def map_prop_td(
-    learners: Arrays, actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """TD errors from the output means of two sampled forward passes, and `learn_map_prop_critic` from them.
 
         δ = R + γ m(S') - m(S)
 
-    Arguments and result are those of `coagent_rl.critics.td_lambda.td_lambda`. The step that the learner's counter NOISE_STEP
-    names is the noise for S and the next one that for S', so that a state has the same noise in both of the TD errors that it
-    is part of: with traces it then cancels. The counter is moved on.
+    Arguments and result are those of `coagent_rl.critics.td_lambda.td_lambda`. The step that the learner's counter
+    NOISE_STEP names is the noise for S and the next one that for S', so that a state has the same noise in both of the TD
+    errors that it is part of: with traces it then cancels. The counter is moved on.
     """
     learner, given = named(learners[0]), transition_of(transition)
     observations, rewards = given.observations, given.rewards
@@ -141,8 +141,9 @@ class MAPPropCritic(Critic):
             discount: γ.
             relaxation_steps: N ≥ 0.
             relaxation_rate: step size of the relaxation in units of each layer's variance.
-            guard: least |output value - output mean| that scores are divided by, in standard deviations of the output. Values
-                and means that nearly coincide carry no information about the direction and would give steps without bound.
+            guard: least |output value - output mean| that scores are divided by, in standard deviations of the output.
+                Values and means that nearly coincide carry no information about the direction and would give steps without
+                bound.
 
         Raises:
             ValueError: for values out of range.

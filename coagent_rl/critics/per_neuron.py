@@ -248,7 +248,12 @@ def follow(target: Array, source: Array, rate: float) -> None:
 
 @kernel
 def judge_neurons(
-    judged: LearnerArrays, learners: Arrays, given: Transition, time: float, td_errors: Array, reinforcements: Array
+    judged: LearnerArrays,
+    learners: tuple[Arrays, ...],
+    given: Transition,
+    time: float,
+    td_errors: Array,
+    reinforcements: Array,
 ) -> bool:
     """The neurons' critics learn from ``td_errors``, and their slopes are what the neurons are told."""
     neurons, targets = named(learners[1]), named(learners[2])
@@ -263,12 +268,12 @@ def judge_neurons(
 
 @kernel
 def neurons_with_rewards(
-    learners: Arrays, actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """Each neuron's critic learns from the reward alone, with target copies; its slope is what the neuron is told.
 
-    ``learners`` are those of a shared critic (not read), the neurons' critics, and the target copy of the actor. For the other
-    arguments see `coagent_rl.critics.critic.Critic`.
+    ``learners`` are those of a shared critic (not read), the neurons' critics, and the target copy of the actor. For the
+    other arguments see `coagent_rl.critics.critic.Critic`.
     """
     targets, given = named(learners[2]), transition_of(transition)
     if not rewards_as_reinforcements(learners, actor, transition, time, td_errors, reinforcements):
@@ -280,7 +285,7 @@ def neurons_with_rewards(
 
 @kernel
 def neurons_with_td_lambda(
-    learners: Arrays, actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """One TD(λ) critic for all; each neuron's own critic learns its part of the TD error. See `neurons_with_rewards`."""
     if not td_lambda(learners, actor, transition, time, td_errors, reinforcements):
@@ -290,7 +295,7 @@ def neurons_with_td_lambda(
 
 @kernel
 def neurons_with_map_prop(
-    learners: Arrays, actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """The same with a critic that learns by MAP Propagation."""
     if not map_prop_td(learners, actor, transition, time, td_errors, reinforcements):

@@ -20,7 +20,7 @@ def tell_all(td_errors: Array, reinforcements: Array) -> None:
 
 @kernel
 def rewards_as_reinforcements(
-    learners: Arrays, actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """δ = R; see `coagent_rl.critics.critic.Critic`. A reward needs no bootstrapping, so the ends do not matter."""
     given = transition_of(transition)

@@ -23,7 +23,7 @@ DISCOUNT = 0
 
 @kernel
 def td_lambda(
-    learners: Arrays, actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """One step of semi-gradient TD(λ) on the state values v(s; w), and the TD errors that it gives.
 

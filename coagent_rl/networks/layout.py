@@ -1,9 +1,9 @@
 """Where things lie in a network's arrays.
 
-A network's *structure* is a tuple of three arrays, ``(layout, constants, parameters)``. The integer table ``layout`` has one
-row a layer, whose entries are those of `Place`; the float table ``constants`` has the columns TEMPERATURE and DEVIATION, the
-layer's learning rate at the start and at the end of its schedule, RATE_START and RATE_END (zero where nothing learns), and from
-LEVELS on, where the network has categorical units, their levels. ``parameters`` is one vector.
+A network's *structure* is a tuple of three arrays, ``(layout, constants, parameters)``. The integer table ``layout`` has
+one row a layer, whose entries are those of `Place`; the float table ``constants`` has the columns TEMPERATURE and DEVIATION,
+the layer's learning rate at the start and at the end of its schedule, RATE_START and RATE_END (zero where nothing learns),
+and from LEVELS on, where the network has categorical units, their levels. ``parameters`` is one vector.
 """
 
 from __future__ import annotations

@@ -16,7 +16,18 @@ from coagent_rl.arrays import MEANS, N_PLANES, VALUES, Arrays
 from coagent_rl.files import write_whole
 from coagent_rl.networks import units
 from coagent_rl.networks.forward import forward
-from coagent_rl.networks.layout import BIASES, DISTRIBUTION, END, LEVELS, N_INPUTS, N_PRE, N_VALUES, RATE_START, SLOT, WEIGHTS
+from coagent_rl.networks.layout import (
+    BIASES,
+    DISTRIBUTION,
+    END,
+    LEVELS,
+    N_INPUTS,
+    N_PRE,
+    N_VALUES,
+    RATE_START,
+    SLOT,
+    WEIGHTS,
+)
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def train(
             with suppress(KeyboardInterrupt):  # stop early and keep what was learned
                 model.learn(total, callback=callbacks, reset_num_timesteps=not options.trained_agent)
         except Exception:
-            if folder is not None and model.num_timesteps > steps_before and is_finite(model):
+            if folder is not None and model.num_timesteps > steps_before and model.is_finite():
                 save_run(model, env, folder, name)
             raise
         finally:
@@ -298,11 +298,6 @@ def save_run(model: CoagentAlgorithm, env: VecEnv, folder: Path, name: str) -> N
         write_whole(folder / REPLAY_BUFFER, model.save_replay_buffer)
     if isinstance(env, VecNormalize):
         write_whole(folder / "vecnormalize.pkl", lambda beside: env.save(str(beside)))
-
-
-def is_finite(model: CoagentAlgorithm) -> bool:
-    """Whether all parameters of actor and critic are."""
-    return all(bool(np.isfinite(tensor.numpy()).all()) for tensor in model.policy.state_dict().values())
 
 
 def versions() -> dict[str, str]:
