@@ -177,7 +177,7 @@ class CoagentAlgorithm(Construction):
         if not critic.learn(actor, transition, self.num_timesteps):
             self._raise_not_finite(ends, rewards)
         if not self.rule(actor.arrays, critic.reinforcements, episode_starts, self.num_timesteps):
-            self._raise_diverged(self._rule_diverged())
+            self._raise_diverged(self._rule_diverged(), rewards)
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
@@ -206,11 +206,10 @@ class CoagentAlgorithm(Construction):
             )
         self._raise_diverged(self.critic_model.diverged, rewards)
 
-    def _raise_diverged(self, what: str, rewards: np.ndarray | None = None) -> None:
-        given = "" if rewards is None else f" The rewards were {rewards}."
+    def _raise_diverged(self, what: str, rewards: np.ndarray) -> None:
         raise ValueError(
-            f"{what}, or normalise observations and rewards. (Time step {self.num_timesteps}; nothing was learned from it.)"
-            f"{given}"
+            f"{what}, or normalise observations and rewards. It did not learn from this step. (Time step "
+            f"{self.num_timesteps}; the rewards were {rewards}.)"
         )
 
     def dump_logs(self) -> None:

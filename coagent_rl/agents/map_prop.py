@@ -73,6 +73,6 @@ class MAPProp(CoagentAlgorithm):
 
     def _rule_diverged(self) -> str:
         return (
-            "The relaxation of the hidden units diverged, and the actor did not learn from it. Lower relaxation_rate "
+            "The relaxation of the hidden units diverged. Lower relaxation_rate "
             f"({self.relaxation_rate}) or the actor's learning rates"
         )

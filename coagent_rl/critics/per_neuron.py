@@ -327,7 +327,7 @@ class NeuronCritics(Critic):
 
     reads_actor = True
     diverged = (
-        "The neurons' critics are not finite: their weights have diverged. The actor did not learn from them. Lower "
+        "The neurons' critics are not finite: their weights have diverged. Lower "
         "neuron_critic_learning_rate or actor_learning_rate"
     )
     _ARRAYS = ("weights", "memory", "traces", "target_parameters")
