@@ -126,8 +126,9 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
 
 def initial_model(run: Run) -> CoagentAlgorithm:
     """Return the model of a run as it was before training."""
+    from coagent_rl.registry import algorithm_class
     from coagent_rl.training.hyperparameters import RUN_KEYS
-    from coagent_rl.training.run import algorithm_class, make_environments
+    from coagent_rl.training.run import make_environments
 
     if run.settings.get("normalize"):
         raise ValueError("The statistics of the normaliser are not kept with a run: its model cannot be made again.")

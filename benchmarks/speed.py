@@ -62,8 +62,8 @@ def measure(n_rounds: int, n_steps: int) -> dict[str, np.ndarray]:
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     from coagent_rl.envs.vec_env import SerialVecEnv
+    from coagent_rl.registry import algorithm_class
     from coagent_rl.training.hyperparameters import RUN_KEYS, load_hyperparameters
-    from coagent_rl.training.run import algorithm_class
 
     th.set_num_threads(1)
 

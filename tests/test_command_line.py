@@ -14,10 +14,10 @@ import yaml
 
 from coagent_rl import WeightMax, evaluate, train
 from coagent_rl.files import write_whole
+from coagent_rl.registry import ALGORITHMS, algorithm_class
 from coagent_rl.training.evaluation import bootstrap_interval
 from coagent_rl.training.files import new_run
-from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS, load_hyperparameters, override, parse_pairs
-from coagent_rl.training.run import algorithm_class
+from coagent_rl.training.hyperparameters import RUN_KEYS, load_hyperparameters, override, parse_pairs
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--seed", "1", "--final-eval-episodes", "3", "-params", "policy_kwargs:dict(net_arch=[8])"]
@@ -304,6 +304,8 @@ def test_unknown_keys_in_yaml(tmp_path) -> None:
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_shipped_hyperparameters_are_valid(algorithm) -> None:
     for env_id in ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "coagent_rl/Multiplexer-v0", "Pendulum-v1"):
+        if not isinstance(gym.make(env_id).action_space, algorithm_class(algorithm).supported_action_spaces):
+            continue
         settings = override(load_hyperparameters(algorithm, env_id), {})
         arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
         algorithm_class(algorithm)("MlpPolicy", env_id, **arguments)

@@ -79,6 +79,10 @@ class CoagentAlgorithm(BaseAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": CoagentPolicy}
     policy: CoagentPolicy
+    supported_action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.Box)
+    supports_multi_env: ClassVar[bool] = True
+    actor_has_traces: ClassVar[bool] = True
+    """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
 
     def __init__(
         self,
@@ -207,6 +211,11 @@ class CoagentAlgorithm(BaseAlgorithm):
     # ------------------------------------------------------------------ construction
 
     def _setup_model(self) -> None:
+        if not isinstance(self.action_space, self.supported_action_spaces):
+            kinds = " or ".join(kind.__name__ for kind in self.supported_action_spaces)
+            raise ValueError(f"{self.algorithm} takes {kinds} actions, not {self.action_space}.")
+        if self.n_envs > 1 and not self.supports_multi_env:
+            raise ValueError(f"{self.algorithm} learns from one environment, not from {self.n_envs}.")
         self._check_arguments()
         self.set_random_seed(self.seed)
         arguments = {

@@ -146,6 +146,8 @@ class DecentralizedDDPG(NoisyNeurons):
         1000
     """
 
+    actor_has_traces = False  # its neurons' critics have them
+
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
