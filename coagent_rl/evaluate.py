@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coagent_rl.files import is_about_input
+from coagent_rl.files import check_writable, is_about_input
 from coagent_rl.registry import algorithm_class, algorithm_folder, check_algorithm
 
 
@@ -81,8 +81,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--n-episodes must be at least 1, not {arguments.n_episodes}.")
     if arguments.record is not None and not arguments.record.endswith(".gif"):
         raise ValueError(f"--record takes a .gif file, not {arguments.record!r}.")
-    if arguments.json is not None and Path(arguments.json).is_dir():
-        raise ValueError(f"--json takes a file, but {arguments.json} is a folder.")
     from coagent_rl.training.files import read_config, write_json
     from coagent_rl.training.hyperparameters import check_environment
 
@@ -108,6 +106,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     env = environment()
     if arguments.record is not None and "rgb_array" not in env.metadata.get("render_modes", []):
         raise ValueError(f"{env_id} cannot be drawn as an image, so it cannot be recorded.")
+    for name, path in (("--record", arguments.record), ("--json", arguments.json)):
+        if path is not None:
+            check_writable(Path(path), name)
     returns, lengths = evaluate(model, env, arguments.n_episodes, arguments.deterministic)
     env.close()
     low, high = bootstrap_interval(returns)

@@ -1,5 +1,8 @@
 """The measuring code itself: what it watches it must not change, and what it reports must be what it says."""
 
+import importlib
+import json
+import pkgutil
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,6 +12,8 @@ import torch as th
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
+import benchmarks
+from benchmarks import pictures, tune
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import Run, execute, execute_all, read
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
@@ -16,6 +21,45 @@ from benchmarks.tables import interval
 from tests.clock import Clock
 
 DEPTH = len(HIDDEN) + 1
+COMMANDS = [
+    module
+    for found in pkgutil.iter_modules(benchmarks.__path__)
+    if hasattr(module := importlib.import_module(f"benchmarks.{found.name}"), "main")
+]
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
+def test_help_of_a_benchmark_runs_nothing(module, capsys) -> None:
+    before = pictures.PICTURE.stat().st_mtime_ns
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"])
+    assert end.value.code == 0
+    assert "usage" in capsys.readouterr().out
+    assert pictures.PICTURE.stat().st_mtime_ns == before
+
+
+def test_a_picture_that_is_there_is_not_overwritten(tmp_path, capsys) -> None:
+    there = tmp_path / "there.png"
+    there.write_text("old")
+    with pytest.raises(SystemExit) as end:
+        pictures.main(["--output", str(there)])
+    assert end.value.code == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert there.read_text() == "old"
+    pictures.main(["--output", str(there), "--overwrite"])
+    assert there.read_bytes().startswith(b"\x89PNG")
+
+
+def test_weight_max_can_be_tuned(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.tune.RESULTS", tmp_path)
+    words = ["weight_max", "CartPole-v1", "--n-timesteps", "200", "--trials"]
+    tune.main([*words, "1"])
+    tune.main([*words, "2"])  # goes on where it stopped
+    lines = (tmp_path / "tuning" / "weight_max-CartPole-v1.jsonl").read_text().splitlines()
+    trials = [json.loads(line) for line in lines]
+    assert [trial["trial"] for trial in trials] == [0, 1]
+    assert all(set(trial["drawn"]) == {"actor_learning_rate", "actor_lambda"} for trial in trials)
+    assert trials[0]["drawn"] != trials[1]["drawn"]
 
 
 def ddpg(env=ENV) -> DDPG:

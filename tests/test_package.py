@@ -1,6 +1,7 @@
 """The package as it is installed: its files, its compiled kernels, its lazy imports."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,32 @@ def test_an_edited_callee_is_compiled_into_its_callers(tmp_path) -> None:
     assert output() == "2.0 1"
     (tmp_path / "rule.py").write_text((tmp_path / "rule.py").read_text().replace("1.0", "5.0"))
     assert output() == "6.0 0"
+
+
+PLAIN = """
+from coagent_rl.kernel import flush
+from coagent_rl.registry import ALGORITHMS, algorithm_class
+assert {jit} == hasattr(flush, "py_func")
+for name in ALGORITHMS:
+    model = algorithm_class(name)("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs=dict(net_arch=[3, 2])).learn(12)
+    print(name, *(f"{{value:.4f}}" for value in model.policy.actor.parameters))
+"""
+
+
+def test_kernels_run_as_plain_python_too() -> None:
+    """So that a debugger can enter them; and they compute the same."""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-W", "error::RuntimeWarning", "-c", PLAIN.format(jit=jit)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "NUMBA_DISABLE_JIT": str(int(not jit))},
+        ).stdout
+        for jit in (False, True)
+    ]
+    assert printed[0] == printed[1]
+    assert printed[0].startswith("weight_max ")
 
 
 def test_unknown_attribute() -> None:
