@@ -1,6 +1,6 @@
 """The library's own functions against worked examples in float64, computed from the equations by independent code.
 
-They lie in ``tests/vectors``, or in the folder that the environment variable COAGENT_VECTORS names; each file names its rule.
+They lie in ``tests/vectors`` or in the folder that the environment variable COAGENT_VECTORS names; each names its rule.
 """
 
 import json

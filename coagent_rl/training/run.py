@@ -21,6 +21,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 
+import coagent_rl
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
@@ -304,8 +305,8 @@ def versions() -> dict[str, str]:
     """Versions of the package and of what its numbers depend on."""
     import platform
 
-    packages = ("coagent-rl", "gymnasium", "numpy", "numba", "stable-baselines3", "torch")
-    found = {"python": platform.python_version()}
+    packages = ("gymnasium", "numpy", "numba", "stable-baselines3", "torch")
+    found = {"python": platform.python_version(), "coagent-rl": coagent_rl.__version__}
     for package in packages:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
