@@ -35,7 +35,7 @@ HIDDEN = [64, 64]
 STEPS, BATCH, TAU = 10_000, 32, 5e-3
 NEURON_RATE, LAYER_RATE = 1e-2, 1e-3
 SHOWN = 300
-"""Steps at the end of training whose derivatives are kept for the figure."""
+"""Steps at the end of training whose derivatives, of the whole and of the layers, are kept for the figure."""
 
 
 class LayerCritics:
@@ -234,7 +234,9 @@ def watch(seed: int, path: Path) -> None:
         model.learn(STEPS, callback=watched)
         critic = model.critic.state_dict()
         r, changes = correlations(watched)
-        arrays[f"r_{phase}"], arrays[f"changes_{phase}"] = r, changes[-SHOWN:]
+        arrays[f"r_{phase}"] = r
+        if phase == 2:
+            arrays["changes_2"] = changes[-SHOWN:, : 2 + len(HIDDEN)]
         arrays[f"returns_{phase}"] = np.array([info["r"] for info in model.ep_info_buffer or []])
     seconds = time.perf_counter() - started
     command = "python -m benchmarks.decentralized_ddpg " + " ".join(sys.argv[1:])

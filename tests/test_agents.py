@@ -25,33 +25,17 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure as configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import (
-    Backprop,
-    DecentralizedDDPG,
-    LinearSchedule,
-    MAPProp,
-    NodePerturbation,
-    Reinforce,
-    ReinforceThomas,
-    STEBackprop,
-    WeightMax,
-)
+from coagent_rl import DecentralizedDDPG, LinearSchedule, MAPProp, Reinforce, WeightMax
 from coagent_rl.agents import CoagentPolicy
+from coagent_rl.registry import ALGORITHMS, algorithm_class
 
-AGENTS = [
-    WeightMax,
-    Reinforce,
-    ReinforceThomas,
-    STEBackprop,
-    Backprop,
-    MAPProp,
+VARIANTS = [
     partial(WeightMax, trace_form="pipelined"),
     partial(WeightMax, critic="map_prop"),
     partial(MAPProp, critic="td"),
-    DecentralizedDDPG,
     partial(DecentralizedDDPG, td_source="neuron"),
-    NodePerturbation,
 ]
+AGENTS = [*(algorithm_class(name) for name in ALGORITHMS), *VARIANTS]
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 
 
@@ -82,6 +66,18 @@ class Scripted(gym.Env):
         return observation, reward, over and self.episode % 2 == 0, over and self.episode % 2 == 1, {}
 
 
+def kind(agent) -> type:
+    return getattr(agent, "func", agent)
+
+
+def skip_unless_supported(agent, env: str = "CartPole-v1", n_envs: int = 1) -> None:
+    space = gym.make(env).action_space
+    if not isinstance(space, kind(agent).supported_action_spaces):
+        pytest.skip(f"{kind(agent).__name__} does not take {space} actions")
+    if n_envs > 1 and not kind(agent).supports_multi_env:
+        pytest.skip(f"{kind(agent).__name__} learns from one environment only")
+
+
 def make(agent=WeightMax, env="CartPole-v1", **kwargs):
     return agent("MlpPolicy", env, **{"seed": 0, "policy_kwargs": SMALL, **kwargs})
 
@@ -110,6 +106,8 @@ class Steps(BaseCallback):
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("n_envs", [1, 3])
 def test_same_seed_same_result(agent, n_envs) -> None:
+    skip_unless_supported(agent, n_envs=n_envs)
+
     def train(seed):
         return flat(make(agent, make_vec_env("CartPole-v1", n_envs, seed=seed), seed=seed).learn(600))
 
@@ -129,6 +127,7 @@ def test_a_seed_is_not_disturbed_by_other_models() -> None:
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_training_in_two_calls_equals_training_in_one(agent, env) -> None:
+    skip_unless_supported(agent, env)
     schedule = LinearSchedule(1e-2, 1e-3, 600)
     whole = make(agent, env, actor_learning_rate=schedule, critic_learning_rate=schedule).learn(700)
     parts = make(agent, env, actor_learning_rate=schedule, critic_learning_rate=schedule).learn(333)
@@ -141,16 +140,18 @@ def test_training_in_two_calls_equals_training_in_one(agent, env) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, tmp_path) -> None:
     """In the middle of an episode, of a noise block and of a schedule, with a normaliser."""
+    skip_unless_supported(agent, env)
+    n_envs = 2 if kind(agent).supports_multi_env else 1
 
     def environment():
-        return VecNormalize(make_vec_env(env, 2, seed=1))
+        return VecNormalize(make_vec_env(env, n_envs, seed=1))
 
     kwargs = {
         "actor_learning_rate": LinearSchedule(1e-2, 1e-3, 900),
         "critic_learning_rate": 1e-3,
         "optimizer": optimizer,
     }
-    if getattr(agent, "func", agent) is not DecentralizedDDPG:  # whose traces are its critics'
+    if kind(agent).actor_has_traces:
         kwargs["actor_lambda"] = 0.8
     whole = make(agent, environment(), **kwargs)
     expected = Steps()
@@ -159,7 +160,7 @@ def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, t
 
     first = make(agent, environment(), **kwargs).learn(502)
     first.save(tmp_path / "model")
-    resumed = getattr(agent, "func", agent).load(tmp_path / "model", env=first.get_env(), force_reset=False)
+    resumed = kind(agent).load(tmp_path / "model", env=first.get_env(), force_reset=False)
     seen = Steps()
     resumed.learn(400, callback=seen, reset_num_timesteps=False)
     np.testing.assert_array_equal(seen.seen, expected.seen)

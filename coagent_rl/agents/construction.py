@@ -40,6 +40,10 @@ class Construction(SavedAlgorithm):
     policy: CoagentPolicy
     default_rates: ClassVar[tuple[Rates | None, Rates | None]] = (None, None)
     """Learning rates of actor and critic where the user gives none."""
+    supported_action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.Box)
+    supports_multi_env: ClassVar[bool] = True
+    actor_has_traces: ClassVar[bool] = True
+    """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
 
     def __init__(
         self,
@@ -190,6 +194,9 @@ class Construction(SavedAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        if not isinstance(self.action_space, self.supported_action_spaces):
+            kinds = " or ".join(kind.__name__ for kind in self.supported_action_spaces)
+            raise ValueError(f"{self.algorithm} takes {kinds} actions, not {self.action_space}.")
         self.set_random_seed(self.seed)
         arguments = {
             "temperature": self.temperature,

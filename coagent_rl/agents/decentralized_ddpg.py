@@ -61,6 +61,7 @@ class DecentralizedDDPG(NoisyNeurons):
     """
 
     rule = staticmethod(learn_deterministic_policy)
+    actor_has_traces = False
 
     def __init__(
         self,

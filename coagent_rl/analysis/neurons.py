@@ -40,8 +40,10 @@ def neuron_states(model: DecentralizedDDPG, observations: np.ndarray) -> NeuronS
         observations: the network's inputs (normalised, where the model has a normaliser), shape (n, n_inputs).
 
     Raises:
-        ValueError: if the neurons' critics, or what they see, are not finite.
+        ValueError: for another agent, whose neurons have no critics; if these, or what they see, are not finite.
     """
+    if not isinstance(model, DecentralizedDDPG):
+        raise ValueError(f"neuron_states describes DecentralizedDDPG agents, not {type(model).__name__}.")
     network, critics = model.policy.actor, model.neuron_critics
     activity = network.activity(len(observations))
     activity[VALUES][:, : network.n_inputs] = observations
