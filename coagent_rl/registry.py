@@ -21,6 +21,7 @@ ALGORITHMS = {
     "reinforce": "coagent_rl.agents.reinforce:Reinforce",
     "reinforce_thomas": "coagent_rl.agents.thomas:ReinforceThomas",
     "ste_backprop": "coagent_rl.agents.straight_through:STEBackprop",
+    "feedback_alignment": "coagent_rl.agents.feedback_alignment:FeedbackAlignment",
     "backprop": "coagent_rl.agents.backprop:Backprop",
 }
 """Name on the command line → ``module:Class``, which is imported when it is first asked for."""

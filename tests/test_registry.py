@@ -142,7 +142,7 @@ def test_a_rule_of_ones_own_is_trained_evaluated_and_goes_on(tmp_path) -> None:
         ),
         ("own_rule:__name__", "names no subclass"),
         ("json:dumps", "names no subclass of CoagentAlgorithm. Those in 'json': none"),
-        ("own_rule:Unfinished", "'own_rule:Unfinished' cannot learn: it does not define _learn_actor"),
+        ("own_rule:Unfinished", "'own_rule:Unfinished' cannot learn: it does not define rule"),
         ("own_rule:", "names no subclass"),
         (":OwnRule", "'' is not the name of a module"),
         ("./own_rule.py:OwnRule", "'./own_rule.py' is not the name of a module"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import numbers
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
@@ -113,9 +115,14 @@ class Construction(SavedAlgorithm):
 
     # ------------------------------------------------------------------ the rule, given by a subclass
 
-    rule: Callable[..., bool]
-    """The compiled learning step of the actor, ``(arrays, reinforcements, episode_starts, time) -> bool``; see
-    `coagent_rl.credit.reinforce.learn_reinforce` for arguments and result."""
+    @property
+    @abstractmethod
+    def rule(self) -> Callable[..., bool]:
+        """The compiled learning step of the actor, ``(arrays, reinforcements, episode_starts, time) -> bool``.
+
+        See `coagent_rl.credit.reinforce.learn_reinforce` for arguments and result; a subclass says
+        ``rule = staticmethod(learn_reinforce)``.
+        """
 
     def _rule_options(self, network: Network) -> Sequence[float]:
         """The numbers that the rule reads from ``learner.options``."""
@@ -197,6 +204,8 @@ class Construction(SavedAlgorithm):
         if not isinstance(self.action_space, self.supported_action_spaces):
             kinds = " or ".join(kind.__name__ for kind in self.supported_action_spaces)
             raise ValueError(f"{self.algorithm} takes {kinds} actions, not {self.action_space}.")
+        if self.n_envs > 1 and not self.supports_multi_env:
+            raise ValueError(f"{self.algorithm} learns from one environment, not from {self.n_envs}.")
         self.set_random_seed(self.seed)
         arguments = {
             "temperature": self.temperature,

@@ -72,7 +72,7 @@ class WeightMax(CoagentAlgorithm):
             )
 
     @property
-    def rule(self) -> Callable[..., bool]:  # type: ignore[override]
+    def rule(self) -> Callable[..., bool]:
         """The compiled learning step."""
         return learn_weight_max if self.trace_form == "synchronous" else learn_weight_max_pipelined
 
