@@ -26,11 +26,26 @@ def kernel(function: F) -> F:
 
     A function closed over another compiled function, or taking one as an argument, is compiled anew in every process:
     compose kernels by name at module level.
+    """
+    return _compiled(function, fastmath={"contract", "reassoc"}, forceinline=True)
+
+
+def exact_kernel(function: F) -> F:
+    """Compile a function as `kernel` does, but without any fast-math licence, so that it rounds as Python and NumPy do.
+
+    For twins of environments written in Python: a fused multiply-add would change the bits. The function runs without the
+    interpreter's lock.
+    """
+    return _compiled(function, nogil=True)
+
+
+def _compiled(function: F, **options: Any) -> F:
+    """Compile a function with numba's options, and keep its machine code on disk for as long as it is up to date.
 
     Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
     away here if any file of the package, or beside the function, is newer: an edited rule is never silently the old one.
     """
-    options: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy", "forceinline": True}
+    options["error_model"] = "numpy"
     try:
         compiled: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder that machine code could be kept in
