@@ -1,4 +1,4 @@
-"""Compiled twins of environments written in Python: the same numbers, bit for bit, at a hundredth of the cost."""
+"""Compiled twins of environments written in Python: the same numbers, bit for bit, at a small part of the cost."""
 
 from __future__ import annotations
 
