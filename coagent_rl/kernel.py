@@ -30,6 +30,11 @@ def kernel(function: F) -> F:
     return _compiled(function, fastmath={"contract", "reassoc"}, forceinline=True)
 
 
+def releasing_kernel(function: F) -> F:
+    """Compile a function as `kernel` does, which runs without the interpreter's lock: several may run in threads."""
+    return _compiled(function, fastmath={"contract", "reassoc"}, nogil=True)
+
+
 def exact_kernel(function: F) -> F:
     """Compile a function as `kernel` does, but without any fast-math licence, so that it rounds as Python and NumPy do.
 

@@ -43,9 +43,18 @@ RULE = (LEARNER, _array(_F4, 2), _array(_B1, 1), _F8)
 """Types of a rule's arguments, see `coagent_rl.credit.reinforce.learn_reinforce`."""
 
 
-def critic_types(n_learners: int) -> tuple[types.Type, ...]:
+def environment_types(is_discrete: bool) -> tuple[types.Type, ...]:
+    """Types of the arguments of an environment's step, see `coagent_rl.envs.compiled.base.advance_environments`."""
+    vectors = [_array(_F8, 1), _array(_F8, 2), _I8, _array(_F8, 3), _array(_I8, 1), _array(_F8, 2), _array(_I8, 1)]
+    results = [_array(_F4, 2), _array(_F4, 2), _array(_F4, 1), _array(_B1, 1), _array(_B1, 1), _array(_I8, 1)]
+    actions = _array(_I8, 1) if is_discrete else _array(_F4, 2)
+    return (types.Tuple([*vectors, _array(_F8, 2), *results]), actions)
+
+
+def critic_types(n_learners: int, reads_actor: bool) -> tuple[types.Type, ...]:
     """Types of a critic's arguments, see `coagent_rl.critics.critic.Critic`."""
-    return (types.Tuple([LEARNER] * n_learners), LEARNER, TRANSITION, _F8, _array(_F8, 1), _array(_F4, 2))
+    judged = LEARNER if reads_actor else types.Tuple([])
+    return (types.Tuple([LEARNER] * n_learners), judged, TRANSITION, _F8, _array(_F8, 1), _array(_F4, 2))
 
 
 def address(function: Any, argument_types: tuple[types.Type, ...]) -> int:
@@ -58,28 +67,37 @@ def address(function: Any, argument_types: tuple[types.Type, ...]) -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 
-def _call(name: str, allowed: Callable[[Any], bool], given: tuple[Any, ...]) -> Any:
+def _call(name: str, allowed: Callable[[Any], bool], given: tuple[Any, ...], returns: Any = types.boolean) -> Any:
     if not allowed(given[1:]):
         raise TypingError(f"A {name} cannot be called with arguments of the types {given[1:]}.")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = [context.get_value_type(kind) for kind in signature.args[1:]]
-        function = ir.FunctionType(context.get_value_type(types.boolean), kinds)
+        function = ir.FunctionType(context.get_value_type(returns), kinds)
         return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
 
-    return types.boolean(*given), generate
+    return returns(*given), generate
 
 
-@intrinsic
-def call_rule(typing: Any, where: Any, arrays: Any, reinforcements: Any, starts: Any, time: Any) -> Any:
-    """Call a rule by its address."""
+def _call_rule(typing: Any, where: Any, arrays: Any, reinforcements: Any, starts: Any, time: Any) -> Any:
+    """Call a rule by its address: ``call_rule(address, arrays, reinforcements, episode_starts, time)``."""
     return _call("rule", lambda given: bool(given == RULE), (where, arrays, reinforcements, starts, time))
 
 
-@intrinsic
-def call_critic(
+def _call_critic(
     typing: Any, where: Any, learners: Any, actor: Any, transition: Any, time: Any, td_errors: Any, reinforcements: Any
 ) -> Any:
-    """Call a critic by its address."""
+    """Call a critic by its address, then the arguments of its kernel."""
     given = (where, learners, actor, transition, time, td_errors, reinforcements)
-    return _call("critic", lambda given: bool(given == critic_types(given[0].count)), given)
+    return _call("critic", lambda given: bool(given == critic_types(given[0].count, given[1] == LEARNER)), given)
+
+
+def _call_environment(typing: Any, where: Any, arrays: Any, actions: Any) -> Any:
+    """Call the step of an environment by its address: ``call_environment(address, arrays, actions)``."""
+    known = (environment_types(True), environment_types(False))
+    return _call("environment", lambda given: given in known, (where, arrays, actions), types.int64)
+
+
+call_rule: Any = intrinsic(_call_rule)
+call_critic: Any = intrinsic(_call_critic)
+call_environment: Any = intrinsic(_call_environment)

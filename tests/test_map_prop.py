@@ -179,7 +179,9 @@ def test_a_critic_whose_value_meets_its_mean_does_not_diverge(n_steps) -> None:
     assert 0.0 < largest < 0.01 * 100 / 5e-4
 
 
-def make_critic(network: Network, rates: float | list[float], optimizer: str, discount: float, decay: float) -> MAPPropCritic:
+def make_critic(
+    network: Network, rates: float | list[float], optimizer: str, discount: float, decay: float
+) -> MAPPropCritic:
     options = MAPPropCritic.options(network, discount)
     learner = Learner(network, 1, constant_schedule(rates), optimizer, decay, options=options)
     return MAPPropCritic(network, learner, Noise(np.random.default_rng(1)))

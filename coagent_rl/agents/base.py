@@ -9,14 +9,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 
+from coagent_rl.agents.compiled import CompiledTraining, reason_for_steps
 from coagent_rl.agents.construction import Construction
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
 
+STEPS_BETWEEN_LOGS = 1000  # environment steps at least
+FOREVER = 2**62
 SelfCoagent = TypeVar("SelfCoagent", bound="CoagentAlgorithm")
 
 
@@ -90,7 +94,45 @@ class CoagentAlgorithm(Construction):
         assert self._last_episode_starts is not None
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
-        policy, network, noise = self.policy, self.policy.actor, self.noise
+        self.why_step_by_step = reason_for_steps(self, callback)
+        if self.why_step_by_step is None:
+            self._learn_compiled(int(min(total_timesteps, FOREVER)), callback, log_interval)
+        else:
+            self._learn_step_by_step(total_timesteps, callback, log_interval)
+        callback.on_rollout_end()
+        callback.on_training_end()
+        return self
+
+    def _learn_compiled(self, total_timesteps: int, callback: BaseCallback, log_interval: int | None) -> None:
+        """Train in compiled blocks; the same bits as step by step."""
+        training = CompiledTraining(self, callback)
+        last_logged, last_logged_at, go_on = self._episode_num, self.num_timesteps, True
+        while go_on and self.num_timesteps < total_timesteps:
+            remaining = -(-(total_timesteps - self.num_timesteps) // self.n_envs)
+            stops = [(training.episodes_until_needed(), 0.0)]
+            if log_interval is not None:
+                since = self._episode_num - last_logged, self.num_timesteps - last_logged_at
+                stops.append((log_interval - since[0], STEPS_BETWEEN_LOGS - since[1]))
+            n_steps, infos, _ = training.run(int(min(remaining, training.steps_until_needed())), stops)
+            go_on = training.ask(n_steps, infos)
+            ended = bool(training.starts.any())
+            if go_on and ended and self._is_time_to_log(log_interval, last_logged, last_logged_at):
+                last_logged, last_logged_at = self._episode_num, self.num_timesteps
+                self.dump_logs()
+
+    def _is_time_to_log(self, log_interval: int | None, last_logged: int, last_logged_at: int) -> bool:
+        return (
+            log_interval is not None
+            and self._episode_num - last_logged >= log_interval
+            and self.num_timesteps - last_logged_at >= STEPS_BETWEEN_LOGS
+        )
+
+    def _learn_step_by_step(self, total_timesteps: float, callback: BaseCallback, log_interval: int | None) -> None:
+        env, noise = self.env, self.noise
+        assert env is not None
+        assert noise is not None
+        assert self._last_episode_starts is not None
+        policy, network = self.policy, self.policy.actor
         actor, structure, counters = self.actor_learner, network.structure, self.actor_learner.counters
         outputs = self._acting[VALUES][:, network.slot(-1)]
         clip = self.reward_clip
@@ -125,26 +167,18 @@ class CoagentAlgorithm(Construction):
             self.num_timesteps += self.n_envs
             self._n_updates += 1
 
-            self._last_obs = new_obs
+            self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
             observations = next_inputs
-            self._update_info_buffer(infos, dones)
-            self._episode_num += ended
+            if ended:
+                self._update_info_buffer(infos, dones)
+                self._episode_num += ended
             callback.update_locals(locals())
             if not callback.on_step():
                 break
-            if (
-                ended
-                and log_interval is not None
-                and self._episode_num - last_logged >= log_interval
-                and self.num_timesteps - last_logged_at >= 1000
-            ):
+            if ended and self._is_time_to_log(log_interval, last_logged, last_logged_at):
                 last_logged, last_logged_at = self._episode_num, self.num_timesteps
                 self.dump_logs()
-
-        callback.on_rollout_end()
-        callback.on_training_end()
-        return self
 
     def _encode(self, observations: Any, n_rows: int) -> np.ndarray:
         n_inputs = self.policy.actor.n_inputs
@@ -162,6 +196,18 @@ class CoagentAlgorithm(Construction):
         """TD errors of the last learning step, for the logger."""
         return self.critic_model.td_errors
 
+    def _clips_outputs(self) -> bool:
+        """Whether the outputs are clipped to ±1 before the rule learns from them."""
+        return False
+
+    def _reason_for_steps(self) -> str | None:
+        """Why training cannot be compiled whatever the environment and the callbacks are, or None."""
+        if type(self)._learn_from is not CoagentAlgorithm._learn_from:
+            return f"{self.algorithm} learns in a way of its own"
+        if self.policy.action_kind is None:
+            return f"{type(self.policy).__name__} turns outputs into actions in a way of its own"
+        return None
+
     def _learn_from(
         self,
         observations: np.ndarray,
@@ -176,7 +222,7 @@ class CoagentAlgorithm(Construction):
         transition = (observations, rewards, ends, terminated, ignored, episode_starts)
         if not critic.learn(actor, transition, self.num_timesteps):
             self._raise_not_finite(ends, rewards)
-        if not self.rule(actor.arrays, critic.reinforcements, episode_starts, self.num_timesteps):
+        if not self.rule(actor.arrays, critic.reinforcements, episode_starts, float(self.num_timesteps)):
             self._raise_diverged(self._rule_diverged(), rewards)
 
     def _ends(

@@ -22,6 +22,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
 from coagent_rl.agents.saving import SavedAlgorithm
 from coagent_rl.critics import Critic, MAPPropCritic, RewardCritic, TDLambdaCritic
+from coagent_rl.envs.compiled import twin_of
+from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
@@ -78,6 +80,8 @@ class Construction(SavedAlgorithm):
         if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
             raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
         self._check_policy(policy)
+        if isinstance(env, str) and (twin := twin_of(env, {})) is not None:
+            env = CompiledVecEnv(twin)
         if str(device) not in ("auto", "cpu"):
             warnings.warn(f"Everything runs on the CPU; device={device!r} is ignored.", stacklevel=2)
         super().__init__(
@@ -108,6 +112,7 @@ class Construction(SavedAlgorithm):
         self.frozen_layers = frozen_layers
         self.truncation = truncation
         self.reward_clip = reward_clip
+        self.why_step_by_step: str | None = None
         self.noise: Noise | None = None
         self.critic_noise: Noise | None = None
         if _init_setup_model:

@@ -160,6 +160,14 @@ class DecentralizedDDPG(NoisyNeurons):
 
     # ------------------------------------------------------------------ learning
 
+    def _clips_outputs(self) -> bool:
+        return isinstance(self.action_space, spaces.Box)
+
+    def _reason_for_steps(self) -> str | None:
+        if self.replay_buffer is not None:
+            return "transitions are replayed"
+        return None if type(self)._learn_from is DecentralizedDDPG._learn_from else super()._reason_for_steps()
+
     def _learn_from(
         self,
         observations: np.ndarray,

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.block import LARGEST, SCALED
 from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
 from coagent_rl.networks import UNIT_KINDS, Layer
 from coagent_rl.networks.units import GAUSSIAN
@@ -41,6 +42,12 @@ class BoundedPolicy(CoagentPolicy):
                 f"For Box actions output_units must be one of {TWO_SIDED}, which reach both bounds, not {kind!r}."
             )
         return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
+
+    @property
+    def action_kind(self) -> int | None:
+        if type(self).to_actions is not BoundedPolicy.to_actions:
+            return None
+        return LARGEST if self._bounds is None else SCALED
 
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         if self._bounds is None:

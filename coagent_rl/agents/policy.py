@@ -11,6 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
+from coagent_rl.agents.block import CLIPPED, LARGEST
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.units import GAUSSIAN, MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
 from coagent_rl.schedules import is_positive
@@ -244,6 +245,16 @@ class CoagentPolicy(BasePolicy):
         mode = DETERMINISTIC_MODES[self.deterministic_mode] if deterministic else SAMPLE
         values, _ = self.actor.activities(observations, self._prediction_rng, mode, self.exploration_probability)
         return self.to_actions(values[:, self.actor.slot(-1)])
+
+    @property
+    def action_kind(self) -> int | None:
+        """How a compiled loop turns outputs into actions, as `to_actions` does; None if it cannot.
+
+        A code of `coagent_rl.agents.block`; a subclass with a `to_actions` of its own has none.
+        """
+        if type(self).to_actions is not CoagentPolicy.to_actions:
+            return None
+        return LARGEST if self._bounds is None else CLIPPED
 
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         """Values of the output layer, shape (n, n_values) → actions: the index of the largest, or clipped to the bounds."""

@@ -45,8 +45,15 @@ class Critic:
     def before_step(self) -> None:
         """Draw what the next call of the kernel needs."""
 
+    def steps_until_draw(self) -> int:
+        """Draw what a compiled loop needs, and say for how many steps that is enough; see `drawn`."""
+        return 2**62
+
+    def drawn(self, n_steps: int) -> None:
+        """Note that a compiled loop has used what was drawn for so many steps."""
+
     def learn(self, actor: Learner, transition: Arrays, time: int) -> bool:
         """Learn from one transition per row, and write ``td_errors`` and ``reinforcements``; see ``kernel``."""
         self.before_step()
         judged = actor.arrays if self.reads_actor else ()
-        return bool(self.kernel(self.learners, judged, transition, time, self.td_errors, self.reinforcements))
+        return bool(self.kernel(self.learners, judged, transition, float(time), self.td_errors, self.reinforcements))

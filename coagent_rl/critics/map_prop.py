@@ -119,12 +119,19 @@ class MAPPropCritic(Critic):
         self.learner.set_noise(self.noise.block)
 
     def before_step(self) -> None:
+        self.steps_until_draw()
+        self.noise.cursor += 1
+
+    def steps_until_draw(self) -> int:
         noise = self.noise
         if noise.cursor + 1 >= len(noise.block):
             noise.cursor = 0
             self._draw_block()
         self.learner.counters[NOISE_STEP] = noise.cursor
-        noise.cursor += 1
+        return len(noise.block) - 1 - noise.cursor
+
+    def drawn(self, n_steps: int) -> None:
+        self.noise.cursor += n_steps
 
     @staticmethod
     def options(

@@ -388,6 +388,12 @@ class NeuronCritics(Critic):
     def before_step(self) -> None:
         self.shared.before_step()
 
+    def steps_until_draw(self) -> int:
+        return self.shared.steps_until_draw()
+
+    def drawn(self, n_steps: int) -> None:
+        self.shared.drawn(n_steps)
+
     def state_dict(self) -> dict[str, th.Tensor]:
         """Everything that must survive between two steps, as copies."""
         return copies({name: getattr(self, name) for name in self._ARRAYS}, self.counters)
