@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy.typing as npt
-from numba import njit
+from numba import config, njit
 
 Array = npt.NDArray[Any]
 """Any array that a kernel takes; its docstring says which."""
@@ -44,7 +44,11 @@ def _compiled(function: F, **options: Any) -> F:
 
     Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
     away here if any file of the package, or beside the function, is newer: an edited rule is never silently the old one.
+
+    With the environment variable ``NUMBA_DISABLE_JIT=1`` it is the function itself, which a debugger can enter.
     """
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return function
     options["error_model"] = "numpy"
     try:
         compiled: Any = njit(cache=True, **options)(function)
