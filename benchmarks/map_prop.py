@@ -64,14 +64,13 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 }
 """Mean and standard deviation of the average return over all episodes, 10 runs (Chung 2021)."""
 
+LENGTHS = {"CartPole-v1": 1000, "Acrobot-v1": 500, "LunarLander-v3": 2500, MOUNTAIN_CAR: 500}
 TABLE = Table(
     "map_prop",
-    {
-        env_id: {"n_episodes": n}
-        for env_id, n in {"CartPole-v1": 1000, "Acrobot-v1": 500, "LunarLander-v3": 2500, MOUNTAIN_CAR: 500}.items()
-    },
+    {env_id: {"n_episodes": n} for env_id, n in LENGTHS.items()},
     METHODS,
     PUBLISHED,
+    {"map_prop": list(LENGTHS)},
 )
 
 

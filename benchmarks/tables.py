@@ -89,12 +89,14 @@ class Table:
         tasks: environment id → what is different for all methods, such as the length, in the order of the table.
         methods: name of a method → how it is trained.
         published: method → environment id → mean and standard deviation over ten runs.
+        networks: method → environment ids whose trained networks other commands read; no others are kept.
     """
 
     name: str
     tasks: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Method]
     published: Mapping[str, Mapping[str, tuple[float, float]]]
+    networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -116,8 +118,9 @@ class Table:
         """Return the runs of a cell; none where the method is not defined."""
         if not self.is_defined(method, env_id):
             return []
-        settings = self.settings(method, env_id)
-        return [Run(self.name, method, env_id, seed, self.methods[method].algorithm, settings) for seed in seeds]
+        settings, kept = self.settings(method, env_id), env_id in self.networks.get(method, ())
+        algorithm = self.methods[method].algorithm
+        return [Run(self.name, method, env_id, seed, algorithm, settings, keeps_parameters=kept) for seed in seeds]
 
     def curves(self, env_id: str, seeds: Sequence[int]) -> dict[str, list[np.ndarray]]:
         """Label of a method → returns of its runs that are there, for the methods that have some."""

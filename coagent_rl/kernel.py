@@ -43,7 +43,8 @@ def _compiled(function: F, **options: Any) -> F:
     """Compile a function with numba's options, and keep its machine code on disk for as long as it is up to date.
 
     Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
-    away here if any file of the package, or beside the function, is newer: an edited rule is never silently the old one.
+    away here if any file with kernels in it, of the package or beside the function, is newer: an edited rule is never
+    silently the old one.
 
     With the environment variable ``NUMBA_DISABLE_JIT=1`` it is the function itself, which a debugger can enter.
     """
@@ -70,7 +71,7 @@ def _compiled(function: F, **options: Any) -> F:
 @cache
 def _last_change(folder: Path) -> float:
     files = folder.rglob("*.py") if folder == _PACKAGE else folder.glob("*.py")
-    return max((file.stat().st_mtime for file in files), default=0.0)
+    return max((file.stat().st_mtime for file in files if b"kernel" in file.read_bytes()), default=0.0)
 
 
 TINY = 1e-18
@@ -83,5 +84,8 @@ Left alone they decay into subnormal floats, with which the processor computes t
 
 @kernel
 def flush(x: float, tiny: float, zero: float) -> float:
-    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions)."""
-    return x if abs(x) > tiny else zero
+    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions).
+
+    NaN stays NaN: it must be noticed, not flushed away.
+    """
+    return zero if abs(x) <= tiny else x
