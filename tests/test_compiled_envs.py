@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -508,3 +509,36 @@ def test_twins_are_found_on_disk_by_a_second_process() -> None:
     for _ in range(2):
         done = subprocess.run([sys.executable, "-W", "error", "-c", STEP_ONCE], check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) == [[1, 0]] * 4
+
+
+PLAIN = """
+import numpy as np
+from coagent_rl.envs.compiled import TWINS, acrobot, twin_of
+from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
+assert {jit} == hasattr(acrobot.step, "py_func")
+rng = np.random.default_rng(0)
+for env_id in ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1",
+               "coagent_rl/Corridor-v0", "coagent_rl/Multiplexer-v0"):
+    env = CompiledVecEnv(twin_of(env_id, {{}}), 2)
+    env.seed(0)
+    env.reset()
+    env.action_space.seed(0)
+    steps = [env.step(np.array([env.action_space.sample(), env.action_space.sample()])) for _ in range(60)]
+    print(env_id, *(f"{{value:.5f}}" for step in steps for value in (*step[0].ravel(), *step[1])))
+"""
+
+
+def test_twins_run_as_plain_python_too() -> None:
+    """So that a debugger can enter them; only Pendulum's squares are not rounded quite alike."""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-W", "error::RuntimeWarning", "-c", PLAIN.format(jit=jit)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "NUMBA_DISABLE_JIT": str(int(not jit))},
+        ).stdout
+        for jit in (False, True)
+    ]
+    assert printed[0] == printed[1]
+    assert printed[0].startswith("Acrobot-v1 ")

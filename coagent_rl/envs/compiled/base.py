@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from numba import njit, types
+from numba import config, njit, types
 
 Vector = types.float64[::1]
 RESET = types.void(Vector, Vector, Vector)
@@ -99,6 +99,8 @@ class CompiledEnvironment:
 
         After that they can be passed to a kernel that has an explicit signature with function types.
         """
+        if config.DISABLE_JIT:  # type: ignore[attr-defined]
+            return  # they are plain Python
         for function, signature in ((self.reset, RESET), (self.step, STEP), (self.observe, OBSERVE)):
             if not function.signatures:
                 function.compile(signature)
