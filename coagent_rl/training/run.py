@@ -24,6 +24,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_nor
 import coagent_rl
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
+from coagent_rl.envs.compiled import twin_of
+from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
 from coagent_rl.files import write_whole
 from coagent_rl.registry import algorithm_class
@@ -76,15 +78,21 @@ def make_environments(
     """Monitored environments in one process.
 
     The monitor is outside the wrappers: an episode that a wrapper ends is an episode, and its return is what the agent gets.
-    An environment that brings a vectorised form is made in it if it can be, and is neither rendered nor wrapped.
+    An environment that has a compiled twin is made as that, and one that brings a vectorised form in it, if it can be, and
+    is neither rendered nor wrapped.
 
     Args:
         env_wrapper: ``"module.Class"``, ``{"module.Class": {arguments}}`` or a list of these, applied in order.
     """
 
+    monitor_file = Path(monitor_dir) / "0.monitor.csv" if monitor_dir is not None else None
+    if not env_wrapper and (twin := twin_of(env_id, env_kwargs)) is not None:
+        env: VecEnv = CompiledVecEnv(twin, n_envs, monitor_file)
+        env.seed(seed)
+        return env
     if resets_natively(env_id) and not env_wrapper and "render_mode" not in env_kwargs:
         vector_env = gym.make_vec(env_id, n_envs, vectorization_mode="vector_entry_point", **env_kwargs)
-        env = NativeVecEnv(vector_env, Path(monitor_dir) / "0.monitor.csv" if monitor_dir is not None else None)
+        env = NativeVecEnv(vector_env, monitor_file)
         env.seed(seed)
         return env
 
