@@ -39,9 +39,9 @@ def exact_kernel(function: F) -> F:
     """Compile a function as `kernel` does, but without any fast-math licence, so that it rounds as Python and NumPy do.
 
     For twins of environments written in Python: a fused multiply-add would change the bits. The function runs without the
-    interpreter's lock.
+    interpreter's lock. (The empty set of licences must be said: a function that says nothing inherits its first caller's.)
     """
-    return _compiled(function, nogil=True)
+    return _compiled(function, fastmath=set(), nogil=True)
 
 
 def _compiled(function: F, **options: Any) -> F:

@@ -588,7 +588,11 @@ def test_models_that_have_diverged_are_neither_saved_nor_loaded(tmp_path) -> Non
 
 @pytest.mark.parametrize(
     ("policy", "message"),
-    [(None, "policy must be one of .'MlpPolicy'.*not None"), ("CnnPolicy", "not 'CnnPolicy'"), (A2C, "a subclass of Coagent")],
+    [
+        (None, "policy must be one of .'MlpPolicy'.*not None"),
+        ("CnnPolicy", "not 'CnnPolicy'"),
+        (A2C, "a subclass of Coagent"),
+    ],
 )
 def test_unknown_policies(policy, message) -> None:
     with pytest.raises(ValueError, match=message):
