@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coagent_rl.training.files import compact_returns, whole_returns
+
 if TYPE_CHECKING:
     from coagent_rl.agents import CoagentAlgorithm
 
@@ -64,7 +66,7 @@ def execute(run: Run, command: str) -> None:
         **result.summary,
     }
     returns = result.returns
-    arrays = {**compact(returns), "facts": np.array(json.dumps(facts))}
+    arrays = {**compact_returns(returns), "facts": np.array(json.dumps(facts))}
     if run.keeps_parameters:
         arrays["parameters"] = result.model.policy.actor.parameters
     if watch is not None:
@@ -79,14 +81,6 @@ def execute(run: Run, command: str) -> None:
         f"over the last 100, {final:.2f} after training, {result.summary['steps_per_second']:.0f} steps/s",
         flush=True,
     )
-
-
-def compact(returns: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns of episodes in the smallest form that loses nothing (of other numbers, what float32 does not hold)."""
-    if returns.size and np.all(np.abs(returns) == 1):
-        return {"wins": np.packbits(returns > 0)}
-    whole = np.all(returns % 1 == 0) and np.all(np.abs(returns) <= np.iinfo(np.int16).max)
-    return {"returns": returns.astype(np.int16 if whole else np.float32)}
 
 
 def execute_all(runs: Sequence[Run], n_jobs: int) -> None:
@@ -126,10 +120,7 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
         return None
     with np.load(run.path) as file:
         facts = json.loads(str(file["facts"]))
-        if "wins" in file.files:
-            returns = 2.0 * np.unpackbits(file["wins"], count=facts["episodes"]) - 1.0
-        else:
-            returns = file["returns"].astype(float)
+        returns = whole_returns(file, facts["episodes"])
     wanted = json.loads(json.dumps(dict(run.settings)))
     if different := {key for key in {*wanted, *facts["settings"]} if wanted.get(key) != facts["settings"].get(key)}:
         raise ValueError(

@@ -15,9 +15,10 @@ from stable_baselines3.common.noise import NormalActionNoise
 import benchmarks
 from benchmarks import decentralized_ddpg, map_prop, pictures, tune, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
-from benchmarks.runs import Run, compact, execute, execute_all, initial_model, read, trained_model
+from benchmarks.runs import Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
 from benchmarks.tables import Method, Table, interval
+from coagent_rl.training.files import compact_returns
 from tests.clock import Clock
 
 DEPTH = len(HIDDEN) + 1
@@ -195,7 +196,7 @@ def test_a_run_that_fails_keeps_no_other_from_being_made(tmp_path, monkeypatch) 
 )
 def test_returns_are_kept_small_and_whole(returns, n_bytes, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("benchmarks.runs.RESULTS", tmp_path)
-    run, arrays = Run("t", "m", "CartPole-v1", 0, "reinforce", {}), compact(np.array(returns))
+    run, arrays = Run("t", "m", "CartPole-v1", 0, "reinforce", {}), compact_returns(np.array(returns))
     assert sum(array.nbytes for array in arrays.values()) == n_bytes
     run.path.parent.mkdir(parents=True)
     facts = json.dumps({"settings": {}, "episodes": len(returns)})
