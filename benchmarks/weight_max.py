@@ -173,7 +173,7 @@ def figure3(arguments: argparse.Namespace) -> None:
     }
     panels = {label: {f"M = {m}": found["returns"] for m, found in points.items()} for label, points in sweep.items()}
     folder = RESULTS / "variations"
-    learning_curves(folder / "figure3.png", panels, {label: window(MULTIPLEXER) for label in panels})
+    learning_curves(folder / "figure3.png", panels, {label: window(MULTIPLEXER) for label in panels}, env_id=MULTIPLEXER)
     sweep_table(folder / "figure3.md", {"width multiplier M": sweep})
 
 
