@@ -113,7 +113,8 @@ def _panel(env: str, methods: Mapping[str, Sequence[Curve]], arguments: argparse
     drawn = [band for band in bands if band is not None]
     published = {}
     if arguments.published:
-        published = {band.label: row for band in drawn if (row := published_value(band.label, env)) is not None}
+        values = {band.label: published_value(band.label, env, methods[band.label][0].algo) for band in drawn}
+        published = {label: value for label, value in values.items() if value is not None}
     return Panel(env, drawn, window, arguments.x, published)
 
 
@@ -138,12 +139,9 @@ def _remarks(panels: Sequence[Panel], curves: Sequence[Curve], arguments: argpar
             if short:
                 sentences.append(f"{name}: fewer than {panel.window} episodes, so not in the curve: {', '.join(short)}.")
             if label in bands and (bands[label].n < len(runs)).any() and len(short) < len(runs):
-                reached = bands[label].reached
-                until = "nowhere" if reached is None else f"as far as {unit} {reached:.0f}"
-                sentences.append(
-                    f"{name}: the mean is of all {len(runs)} runs {until}, and thin, of those that reach further, until "
-                    f"{bands[label].x[-1]}."
-                )
+                reached, end = bands[label].reached, bands[label].x[-1]
+                all_runs = f"of all {len(runs)} runs as far as {unit} {reached:.0f}, then" if reached is not None else "only"
+                sentences.append(f"{name}: the mean is {all_runs} of those that are there, as a thin line as far as {end}.")
         if arguments.published and not panel.published:
             sentences.append(f"{panel.title}: nothing published of these methods is known.")
     return sentences

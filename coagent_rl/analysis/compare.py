@@ -74,6 +74,7 @@ class Row:
     Attributes:
         episodes: least and greatest number of episodes of a run.
         scores: key in `SCORES` → the score, of those that some run has.
+        algo: name of the algorithm on the command line, where it is known.
     """
 
     env: str
@@ -81,6 +82,7 @@ class Row:
     n: int
     episodes: tuple[int, int]
     scores: dict[str, Score]
+    algo: str = ""
 
 
 def compare(curves: Iterable[Curve]) -> list[Row]:
@@ -104,7 +106,7 @@ def compare(curves: Iterable[Curve]) -> list[Row]:
                     low, high = bootstrap_interval(values) if several else (float("nan"), float("nan"))
                     scores[name] = Score(values.size, float(values.mean()), deviation, low, high)
             sizes = [run.returns.size for run in runs]
-            rows.append(Row(env, label, len(runs), (min(sizes), max(sizes)), scores))
+            rows.append(Row(env, label, len(runs), (min(sizes), max(sizes)), scores, runs[0].algo))
     return rows
 
 
@@ -123,7 +125,7 @@ def table(rows: Sequence[Row], spread: Spread = "std", published: bool = False) 
         line = [row.env, row.label, str(row.n), str(most) if least == most else f"{least}-{most}"]
         line += [_written(row.scores[name], spread, row.n) if name in row.scores else "" for name in SCORES]
         if published:
-            value = published_value(row.label, row.env)
+            value = published_value(row.label, row.env, row.algo)
             line.insert(5, f"{value.mean:.2f} ± {value.deviation:.2f}" if value else "")
         cells.append(line)
     widths = [max(len(line[k]) for line in cells) for k in range(len(heads))]

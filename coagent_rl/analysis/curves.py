@@ -213,15 +213,18 @@ def comparison_figure(
     most = 0 if in_legend else max(len(panel.bands) + len(panel.published) for panel in panels)
     heights = [n_rows * max(3.2, 0.25 * most + 0.8)]
     heights += [max(2.6, 0.22 * len(profile.scores) + 1.0)] if profile else []
-    below = 0.3 + (0.18 * -(-len(names) // 3) if in_legend else 0.0)
+    width = 6.4 if n_columns == 1 else 5.6 * n_columns
+    n_names = max(1, int(width / (0.6 + 0.07 * max(len(name) for name in names))))  # columns of the legend
+    below = 0.3 + (0.18 * -(-len(names) // n_names) if in_legend else 0.0)
     with applied():
-        width = 6.4 if n_columns == 1 else 5.6 * n_columns
         figure = Figure(figsize=(width, sum(heights) + below), layout="constrained")
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         columns: dict[Axes, list[Annotation]] = {}
         for axes, panel in zip(parts[0].subplots(n_rows, n_columns, squeeze=False).flat, panels, strict=False):
             labels = draw_panel(axes, panel, styles, usual)
-            columns[axes] = [] if in_legend or len(labels) == 1 else label_ends(figure, axes, labels)
+            if in_legend or len(labels) == 1:
+                labels = [label for label in labels if label.small]
+            columns[axes] = label_ends(figure, axes, labels)
         for axes in parts[0].axes[len(panels) :]:
             axes.remove()
         if profile is not None:
@@ -230,10 +233,10 @@ def comparison_figure(
             draw_profiles(profiles, profile, styles)
         if in_legend:
             lines = {str(line.get_label()): line for axes in columns for line in axes.get_lines()}
-            figure.legend([lines[name] for name in names], names, loc="outside lower center", ncols=3)
+            parts[0].legend([lines[name] for name in names], names, loc="outside lower center", ncols=n_names)
         if title:
-            figure.suptitle(title, fontsize=11)
-        footnote(figure, _note(panels, spread, usual, profile))
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        footnote(figure, _note(panels, spread, usual, profile, in_legend))
         settle_labels(figure, columns)
         save_figure(figure, path)
     return figure
@@ -258,7 +261,7 @@ def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, Look], usual: int 
             rest[:-1] |= ~full[1:]  # joined to the line of all runs
             axes.plot(band.x, np.where(rest, band.mean, np.nan), linewidth=0.6, **line)
         axes.fill_between(band.x, band.low, band.high, color=look.colour, alpha=opacity, linewidth=0)
-        number = "" if usual in (None, band.n_runs) else f" ({band.n_runs} run{'s' * (band.n_runs > 1)})"
+        number = "" if usual in (None, band.n_runs) else f" ({band.n_runs}\N{NO-BREAK SPACE}run{'s' * (band.n_runs > 1)})"
         labels.append(EndLabel(band.label + number, float(band.x[-1]), float(band.mean[-1]), look))
     right = max(float(band.x[-1]) for band in panel.bands)
     drawn: set[float] = set()
@@ -312,14 +315,15 @@ def draw_profiles(axes: Axes, profile: Profile, styles: Mapping[str, Look]) -> N
     axes.set_ylabel("share of runs above τ")
 
 
-def _note(panels: Sequence[Panel], spread: Spread, usual: int, profile: Profile | None) -> str:
+def _note(panels: Sequence[Panel], spread: Spread, usual: int, profile: Profile | None, in_legend: bool) -> str:
     """Say what lines and bands are, as far as they are there."""
     bands = [band for panel in panels for band in panel.bands]
     sentences = []
     numbers = {band.n_runs for band in bands}
     if numbers != {1}:
-        unless = "" if len(numbers) == 1 else ", or as many as the name says"
-        sentences.append(f"Lines: mean over {usual} run{'s' * (usual > 1)}{unless}.")
+        number = f"{usual}" if not in_legend or len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+        unless = "" if in_legend or len(numbers) == 1 else ", or as many as the name says"
+        sentences.append(f"Lines: mean over {number} run{'s' * (number != '1')}{unless}.")
         if any(np.isfinite(band.low).any() for band in bands):
             what = "± one standard deviation (ddof 1)" if spread == "std" else "95 % bootstrap interval of the mean"
             sentences.append(f"Bands: {what}, inside what is possible.")
@@ -328,7 +332,5 @@ def _note(panels: Sequence[Panel], spread: Spread, usual: int, profile: Profile 
     if any(panel.published for panel in panels):
         sentences.append("Dotted: published mean return over all training episodes, which the running mean need not reach.")
     if profile is not None:
-        sentences.append(
-            f"Normalised: random actions 0, reference 1, over {', '.join(profile.tasks)}. 95 % stratified bootstrap."
-        )
+        sentences.append(f"Normalised: random actions 0, reference 1, over {', '.join(profile.tasks)}; 95 % intervals.")
     return " ".join(sentences)

@@ -47,8 +47,17 @@ def method_of(label: str) -> str | None:
 
 
 def written_name(name: str) -> str:
-    """How a method is written in figures and tables; a name that is not in `METHODS` stays as it is."""
-    return METHODS.get(name, name)
+    """How a method is written in figures and tables.
+
+    Example:
+        >>> written_name("weight_max"), written_name("weight_max_width_2"), written_name("my_rule")
+        ('Weight Max', 'Weight Max, width 2', 'my rule')
+    """
+    known = [method for method in METHODS if f"{name}_".startswith(f"{method}_")]
+    if not known:
+        return name.replace("_", " ")
+    method = max(known, key=len)
+    return ", ".join([METHODS[method], *filter(None, [name[len(method) + 1 :].replace("_", " ")])])
 
 
 def in_order(labels: Sequence[str]) -> list[str]:
@@ -177,7 +186,12 @@ PUBLISHED = _rows(
 """LunarLander was version 2 then. The paper does not say which form of traces its row is of: it stands for both."""
 
 
-def published_value(label: str, env_id: str) -> Published | None:
-    """Return what was published of the method that a label begins with, or None."""
-    method = method_of(label)
-    return next((row for row in PUBLISHED if row.method == method and row.env_id == env_id), None)
+def published_value(label: str, env_id: str, algo: str = "") -> Published | None:
+    """Return what was published of the method that a label begins with, or None.
+
+    Args:
+        algo: what was trained; nothing was published of it where the label is the name of another algorithm.
+    """
+    method = method_of(label) or ""
+    rows = (row for row in PUBLISHED if row.method == method and row.env_id == env_id)
+    return next(rows, None) if method.startswith(algo) else None

@@ -113,7 +113,9 @@ def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tupl
                 labels.append(EndLabel(name, len(points) - 1, float(mean[-1]), styles[name]))
             axes.set_xlabel(setting)
             axes.set_ylabel(ylabel)
-            columns[axes] = label_ends(figure, axes, labels)
+            if len(styles) == 1:
+                axes.set_title(labels[0].text)
+            columns[axes] = label_ends(figure, axes, labels) if len(styles) > 1 else []
         footnote(figure, "Mean ± one standard deviation over runs (ddof 1).")
         settle_labels(figure, columns)
         save_figure(figure, path)

@@ -19,7 +19,8 @@ from coagent_rl.training.files import read_config
 _log = logging.getLogger(__name__)
 
 LONGEST_DIFFERENCE = 45  # characters in a label
-LOOKED_FOR = "a run is a folder with a config.yml and monitor files, as train.py leaves it, or a results file seed_<k>.npz"
+MONITOR = ".monitor.csv"
+LOOKED_FOR = "a run is a folder with a config.yml and a monitor file, as train.py leaves it, or a results file seed_<k>.npz"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Curve:
         timesteps: length of training, where it is known.
         final_score: mean return of the evaluation after training, where there was one.
         source: where it was read from.
+        algo: name of the algorithm on the command line, where it is known.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Curve:
     timesteps: int | None = None
     final_score: float | None = None
     source: str = ""
+    algo: str = ""
 
     def end_steps(self) -> np.ndarray:
         """Time step of training at which each episode ended, shape (n_episodes,).
@@ -105,8 +108,9 @@ def read_runs(paths: Iterable[Path | str], labels: Sequence[str] | None = None) 
         begun = {place: run for place, run in here.items() if run.curve.returns.size}
         if not begun:
             raise ValueError(f"No run in {path} has a finished episode yet ({', '.join(map(str, here))}).")
-        for place in here.keys() - begun.keys():
-            _log.warning("%s has no finished episode yet and is left out.", place)
+        for place in here:
+            if place not in begun:
+                _log.warning("%s has no finished episode yet and is left out.", place)
         if labels is not None:
             several = len({run.curve.label for run in begun.values()}) > 1
             for place, run in begun.items():
@@ -130,7 +134,7 @@ def _places(path: Path) -> list[Path]:
         return [path]
     places = []
     for folder, below, files in os.walk(path):
-        if "config.yml" in files:
+        if "config.yml" in files and any(name.endswith(MONITOR) for name in files):
             places.append(Path(folder))
             below.clear()
         else:
@@ -145,8 +149,8 @@ def _read(place: Path, given: str) -> _Found | None:
 
 def _read_run(folder: Path, given: str) -> _Found:
     config = read_config(folder)
-    monitors = sorted(folder.glob("*.monitor.csv"), key=lambda path: (len(path.name), path.name))
-    parts = [_read_monitor(path) for path in monitors] or [(np.zeros(0), np.zeros(0, np.int64))]
+    monitors = sorted(folder.glob(f"*{MONITOR}"), key=lambda path: (len(path.name), path.name))
+    parts = [_read_monitor(path) for path in monitors]
     returns, lengths = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     # Environments side by side step together: an episode that ends after n of its own steps ends at n times their number.
     ends = np.concatenate([np.cumsum(part[1]) for part in parts]) * len(parts)
@@ -169,6 +173,7 @@ def _read_run(folder: Path, given: str) -> _Found:
         None if summary.get("timesteps") is None else int(summary["timesteps"]),
         None if final is None else float(final["mean_return"]),
         str(folder),
+        config["algo"],
     )
     settings = {"algo": config["algo"], **config["settings"], "env_kwargs": config["env_kwargs"]}
     return _Found(curve, _flat(settings), given)
@@ -226,6 +231,7 @@ def _read_results(path: Path) -> _Found | None:
         timesteps=steps,
         final_score=None if final is None else float(final["mean_return"]),
         source=str(path),
+        algo=facts.get("algo", ""),
     )
     return _Found(curve, _flat({"algo": facts.get("algo"), **settings}), str(facts.get("table", table.name)))
 
@@ -252,9 +258,8 @@ def _told_apart(found: Sequence[_Found]) -> list[Curve]:
     suffixes: dict[int, str] = {}
     for (label, env), runs in groups.items():
         if label in places:
-            by_settings = _differences(runs, f"{label} on {env}")
-            for run, difference in zip(runs, by_settings, strict=True):
-                suffixes[id(run)] = f" ({run.place})" if places[label] else difference
+            said = [f" ({run.place})" for run in runs] if places[label] else _differences(runs, f"{label} on {env}")
+            suffixes |= {id(run): suffix for run, suffix in zip(runs, said, strict=True)}
     return [replace(run.curve, label=run.curve.label + suffixes.get(id(run), "")) for run in found]
 
 

@@ -18,13 +18,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import ScaledTranslation
 
-from coagent_rl.analysis.known import method_of
+from coagent_rl.analysis.known import METHODS, method_of
 from coagent_rl.files import write_whole
 
 DPI = 200
 NOTE_SIZE = 7.0
 MOST_LABELS = 9
 """With more curves than this a panel has a legend below the figure instead of names at the ends of its lines."""
+MOST_VARIANTS = 3
 _LABEL_WIDTH = 26  # characters, after which a name goes on in the next line
 _GREY = "#606060"
 
@@ -114,25 +115,29 @@ _LOOKS = {
 
 Any two differ by at least 15 in CIELAB, also as seen without one of the three kinds of cones.
 """
-_SPARE = "#332288"
-PALETTE = tuple(dict.fromkeys([*(look.colour for look in _LOOKS.values()), _SPARE]))
+PALETTE = ("#332288", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00", "#661100", "#0072B2", "#000000")
+"""All of these colours but the grey, in the order in which names that are not known get those that are free."""
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
     """Give every curve of a figure its look.
 
-    A label that begins with the name of a method (see `method_of`) has that method's colour in every figure; others get, in
-    their order, the colours that no label of this figure has. Two curves never look the same while there are patterns left.
+    A label that begins with the name of a method (see `method_of`) has that method's colour in every figure, and variants of
+    a method differ in their dashes; of more than three only the method itself keeps the colour. All others get, in their
+    order, the colours that no label of this figure has. Two curves never look the same while there are patterns left.
     """
     known = {label: _LOOKS[method] for label in labels if (method := method_of(label)) is not None}
+    colours = [look.colour for look in known.values()]
+    plain = {label for label in known if label == METHODS.get(method_of(label) or "")}
+    known = {label: look for label, look in known.items() if label in plain or colours.count(look.colour) <= MOST_VARIANTS}
     used = {look.colour for look in known.values()}
-    free = [colour for colour in reversed(PALETTE) if colour not in used and colour != _GREY]
+    free = [colour for colour in PALETTE if colour not in used] or PALETTE
     others = [label for label in labels if label not in known]
-    wanted = {label: Look((free or list(PALETTE))[k % len(free or PALETTE)]) for k, label in enumerate(others)} | known
+    wanted = {label: Look(free[k % len(free)]) for k, label in enumerate(others)} | known
     # The plain name of a method comes first, so that the pattern that is its own stays its own.
     taken: set[Look] = set()
     result: dict[str, Look] = {}
-    for label in sorted(labels, key=lambda label: (method_of(label) is None, len(label))):
+    for label in sorted(labels, key=lambda label: label not in plain):
         own = wanted[label]
         patterns = [own.dashes, *(dashes for dashes in _DASHES if dashes != own.dashes)]
         possible = [Look(own.colour, dashes) for dashes in patterns]
