@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,9 +159,9 @@ def _read_run(folder: Path, given: str) -> _Found:
     summary, seed = {}, None
     if (folder / "summary.json").is_file():
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        seed = summary["seed"]
+        seed = summary.get("seed")
     elif (folder / "args.yml").is_file():
-        seed = yaml.safe_load((folder / "args.yml").read_text(encoding="utf-8"))["seed"]
+        seed = yaml.safe_load((folder / "args.yml").read_text(encoding="utf-8")).get("seed")
     env = config["env"].rpartition(":")[2]
     final = summary.get("final_evaluation")
     curve = Curve(
@@ -212,7 +213,7 @@ def _read_results(path: Path) -> _Found | None:
                 return None
             returns, facts = file["returns"], json.loads(str(file["facts"]))
             lengths = file["lengths"].astype(np.int64) if "lengths" in file.files else None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
     env, steps, settings = str(facts["env"]), facts.get("timesteps"), facts.get("settings", {})
     if lengths is None and env in _LENGTHS and steps is not None:

@@ -250,6 +250,7 @@ def settle_labels(figure: Figure, columns: Mapping[Axes, Sequence[Annotation]]) 
             low, high = frame.y0 - max(room, 0) / 2, frame.y1 + max(room, 0) / 2
             for name, y in zip(names, spread_out(ends, heights, low, high), strict=True):
                 name.set_position((1.0, (y - frame.y0) / frame.height))
+    figure.set_layout_engine("none")  # as it is now it stays
 
 
 def footnote(figure: Figure, text: str) -> None:
