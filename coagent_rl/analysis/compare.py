@@ -200,7 +200,7 @@ def interquartile_mean(scores: Sequence[np.ndarray]) -> np.ndarray:
     Source: Agarwal et al. (2021), section 4.3.
 
     Example:
-        >>> float(interquartile_mean([np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0, 100.0])]))
+        >>> round(float(interquartile_mean([np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0, 100.0])])), 9)
         2.5
     """
     pooled = np.concatenate([np.asarray(task, float) for task in scores], axis=-1)
