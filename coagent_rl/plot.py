@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from coagent_rl.analysis.curves import Panel, Profile
     from coagent_rl.analysis.runs import Curve
 
+    _Methods = Mapping[str, Sequence[Curve]]  # label → runs
+
 SUFFIXES = (".png", ".svg")
 
 
@@ -25,15 +27,14 @@ def parser() -> argparse.ArgumentParser:
         prog="coagent-plot",
         description="Draw the learning curves of runs, studies and benchmark results over each other, a panel an "
         "environment, and print a table. Runs that differ only in their seeds are one curve.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     p.add_argument("folders", nargs="+", metavar="FOLDER", help="run folders, or folders with many of them at any depth")
-    p.add_argument("--x", choices=("episodes", "steps"), default="episodes", help="what training is counted in")
+    p.add_argument("--x", choices=("episodes", "steps"), default="episodes", help="unit of the x axis [episodes]")
     p.add_argument(
         "--spread",
         choices=("std", "interval", "none"),
         default="std",
-        help="standard deviation over runs (ddof 1), or 95 %% bootstrap interval of the mean",
+        help="standard deviation over runs (ddof 1), or 95 %% bootstrap interval of the mean [std]",
     )
     p.add_argument("--window", type=int, help="episodes of the running mean [100; 10 000 for the multiplexer]")
     p.add_argument("--published", action="store_true", help="show what was published of the methods")
@@ -42,9 +43,9 @@ def parser() -> argparse.ArgumentParser:
         "--score",
         choices=("all", "last", "final"),
         default="all",
-        help="what --profile is of: mean return of all episodes, of the last 100, of the evaluation after training",
+        help="what --profile is of: mean return of all episodes, of the last 100, of the evaluation after training [all]",
     )
-    p.add_argument("-o", "--output", default="compare.png", metavar="FILE", help="figure, .png or .svg")
+    p.add_argument("-o", "--output", default="compare.png", metavar="FILE", help="figure, .png or .svg [compare.png]")
     p.add_argument("--csv", metavar="FILE", help="write the numbers of table and figure as CSV")
     p.add_argument("--label", nargs="+", metavar="NAME", help="a name for each FOLDER instead of the method's")
     p.add_argument("--title", help="above the figure")
@@ -80,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     from coagent_rl.analysis.curves import Profile, comparison_figure
 
     curves = read_runs(arguments.folders, arguments.label)
-    panels = [_panel(env, methods, arguments) for env, methods in by_task(curves).items()]
+    tasks = by_task(curves)
+    panels = [_panel(env, methods, arguments) for env, methods in tasks.items()]
     rows = compare(curves)
     profile = None
     if arguments.profile:
@@ -88,14 +90,18 @@ def run(arguments: argparse.Namespace) -> None:
     spreads = {"std": "mean ± standard deviation over runs (ddof 1)", "interval": "mean [95 % bootstrap interval] over runs"}
     print(f"Returns: {spreads.get(arguments.spread, 'mean over runs')}.\n")
     print(table(rows, arguments.spread, arguments.published))
+    if sources := sorted({row.source for panel in panels for row in panel.published.values()}):
+        print(f"\nPublished: mean ± population standard deviation (ddof 0) of 10 runs, {'; '.join(sources)}.")
     if profile is not None:
         left_out = [panel.title for panel in panels if panel.title not in profile.tasks]
         print(f"\nNormalised scores ({profile.name}) over {', '.join(profile.tasks)}: interquartile mean [95 % interval]")
         for label, (mean, low, high) in profile.means().items():
             print(f"  {label}: {mean:.3f} [{low:.3f}, {high:.3f}]")
+        if any(len({values.size for values in scores.values()}) > 1 for scores in profile.scores.values()):
+            print("Numbers of runs differ from task to task; every task weighs the same.")
         if left_out:
             print(f"Not in it, for lack of a method's runs or of levels to normalise by: {', '.join(left_out)}.")
-    for sentence in _remarks(panels, curves, arguments):
+    for sentence in _remarks(panels, tasks, arguments):
         print(sentence)
     comparison_figure(output, panels, arguments.spread, profile, arguments.title)
     print(f"Drawn: {output}")
@@ -104,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"Written: {arguments.csv}")
 
 
-def _panel(env: str, methods: Mapping[str, Sequence[Curve]], arguments: argparse.Namespace) -> Panel:
+def _panel(env: str, methods: _Methods, arguments: argparse.Namespace) -> Panel:
     from coagent_rl.analysis.curves import Panel, band_of, fitting_window
     from coagent_rl.analysis.known import published_value, window_of
 
@@ -118,14 +124,13 @@ def _panel(env: str, methods: Mapping[str, Sequence[Curve]], arguments: argparse
     return Panel(env, drawn, window, arguments.x, published)
 
 
-def _remarks(panels: Sequence[Panel], curves: Sequence[Curve], arguments: argparse.Namespace) -> list[str]:
+def _remarks(panels: Sequence[Panel], tasks: Mapping[str, _Methods], arguments: argparse.Namespace) -> list[str]:
     """Say what a reader of the figure would not expect, in sentences."""
-    from coagent_rl.analysis.compare import by_task
     from coagent_rl.analysis.known import window_of
 
     unit = "episode" if arguments.x == "episodes" else "time step"
     sentences = []
-    for panel, methods in zip(panels, by_task(curves).values(), strict=True):
+    for panel, methods in zip(panels, tasks.values(), strict=True):
         wanted = arguments.window or window_of(panel.title)
         if panel.window < wanted:
             sentences.append(

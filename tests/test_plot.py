@@ -302,6 +302,7 @@ def test_the_command_prints_a_table_and_draws(study, tmp_path, capsys) -> None:
     assert "mean ± standard deviation over runs (ddof 1)" in printed
     assert "| CartPole-v1 | Weight Max | 3    | 40-60    |" in printed
     assert "| 390.38 ± 43.25 |" in printed
+    assert "Published: mean ± population standard deviation (ddof 0) of 10 runs, Chung (2022), table 1." in printed
     assert (
         "Weight Max on CartPole-v1: the mean is of all 3 runs as far as episode 40, then of those that are there, "
         "as a thin line as far as 60."

@@ -254,7 +254,7 @@ def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, Look], usual: int 
     for band in panel.bands:
         look = styles[band.label]
         full = band.n == band.n_runs
-        line = {"color": look.colour, "linestyle": look.dashes}
+        line = {"color": look.colour, "linestyle": look.dashes, "marker": "" if band.x.size > 1 else "."}
         axes.plot(band.x, np.where(full, band.mean, np.nan), label=band.label, **line)
         if not full.all():
             rest = ~full
@@ -329,8 +329,8 @@ def _note(panels: Sequence[Panel], spread: Spread, usual: int, profile: Profile 
             sentences.append(f"Bands: {what}, inside what is possible.")
         if any((band.n < band.n_runs).any() for band in bands):
             sentences.append("Thin: mean over those runs that reach so far.")
-    if any(panel.published for panel in panels):
-        sentences.append("Dotted: published mean return over all training episodes, which the running mean need not reach.")
+    if sources := sorted({row.source for panel in panels for row in panel.published.values()}):
+        sentences.append(f"Dotted: mean return over all training episodes in {'; '.join(sources)}.")
     if profile is not None:
         sentences.append(f"Normalised: random actions 0, reference 1, over {', '.join(profile.tasks)}; 95 % intervals.")
     return " ".join(sentences)

@@ -220,9 +220,11 @@ def label_ends(figure: Figure, axes: Axes, labels: Sequence[EndLabel]) -> list[A
                 "color": label.look.colour,
                 "linewidth": 0.5,
                 "alpha": 0.7,
-                "shrinkA": 2.0,
+                # It begins left of the name; matplotlib's own clipping of lines is by bisection, and slow.
+                "relpos": (-0.03, 0.5),
+                "patchA": None,
+                "shrinkA": 0.0,
                 "shrinkB": 0.0,
-                "relpos": (0.0, 0.5),
             },
         )
         for label in labels
