@@ -257,10 +257,10 @@ def test_a_run_that_ends_early_goes_on_as_a_thin_line(tmp_path) -> None:
 
 
 def test_figures_are_the_same_file_and_leave_settings_alone(tmp_path) -> None:
-    before = dict(mpl.rcParams)
+    before = mpl.rcParams.copy()
     for name in ("a.png", "b.png", "a.svg", "b.svg"):
         comparison_figure(tmp_path / name, [panel("CartPole-v1", noisy(["mine"], 2, 20))])
-    assert dict(mpl.rcParams) == before
+    assert mpl.rcParams.copy() == before
     for suffix in (".png", ".svg"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
