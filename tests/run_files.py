@@ -25,11 +25,12 @@ def write_run(
     final: float | None = None,
     timesteps: int | None = None,
     finished: bool = True,
+    trained_agent: str | None = None,
 ) -> Path:
     folder.mkdir(parents=True)
     config = {"algo": algo, "env": env, "env_kwargs": {}, "settings": {"n_episodes": 10, **(settings or {})}}
     write_yaml(folder / "config.yml", config)
-    write_yaml(folder / "args.yml", {"algo": algo, "seed": seed})
+    write_yaml(folder / "args.yml", {"algo": algo, "seed": seed, "trained_agent": trained_agent})
     for k, text in enumerate(monitors):
         (folder / f"{k}.monitor.csv").write_text(text)
     if finished:

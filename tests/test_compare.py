@@ -191,6 +191,22 @@ def test_other_settings_are_another_curve(tmp_path) -> None:
         write_run(tmp_path / f"run_{k}", text, seed=k % 2, settings={} if gamma is None else {"gamma": gamma})
     labels = [curve.label for curve in read_runs([tmp_path])]
     assert labels == ["Weight Max, gamma 0.9", "Weight Max, gamma 0.9", "Weight Max, gamma default"]
+    assert [curve.label for curve in read_runs(sorted(tmp_path.iterdir()))] == labels
+
+
+def test_runs_that_began_otherwise_are_another_curve(tmp_path) -> None:
+    text = monitor_text([1.0], [1])
+    write_run(tmp_path / "a", text)
+    write_run(tmp_path / "b", text, text)
+    write_run(tmp_path / "c", text, trained_agent="a/CartPole-v1.zip")
+    labels = {Path(curve.source).name: curve.label for curve in read_runs([tmp_path])}
+    assert labels == {
+        "a": "Weight Max, settings 1",
+        "b": "Weight Max, settings 2",
+        "c": "Weight Max, settings 3",
+    }
+    apart = [curve.label for curve in read_runs([tmp_path / "a", tmp_path / "b"])]
+    assert apart == ["Weight Max, n_envs default", "Weight Max, n_envs 2"]
 
 
 def test_settings_that_take_long_to_say_are_numbered(tmp_path, caplog) -> None:
@@ -228,9 +244,11 @@ def test_results_of_benchmarks(tmp_path) -> None:
 
 def test_methods_of_the_same_name_are_told_apart_by_their_tables(tmp_path) -> None:
     for k, name in enumerate(("one", "two")):
-        write_results(tmp_path / name, np.ones(2), "frozen", settings={"gamma": 0.9 + k / 100})
+        for seed in range(2):
+            settings = {"actor_learning_rate": [0.1 + k, 0.01 + k], "critic_learning_rate": [0.2 + k, 0.02 + k]}
+            write_results(tmp_path / name, np.ones(2), "frozen", seed=seed, settings=settings)
     labels = [curve.label for curve in read_runs([tmp_path])]
-    assert labels == ["hidden units frozen (one)", "hidden units frozen (two)"]
+    assert labels == ["hidden units frozen (one)"] * 2 + ["hidden units frozen (two)"] * 2
 
 
 def test_labels_of_the_users_own(tmp_path) -> None:

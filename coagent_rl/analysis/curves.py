@@ -326,7 +326,7 @@ def _note(panels: Sequence[Panel], spread: Spread, usual: int, profile: Profile 
         sentences.append(f"Lines: mean over {number} run{'s' * (number != '1')}{unless}.")
         if any(np.isfinite(band.low).any() for band in bands):
             what = "± one standard deviation (ddof 1)" if spread == "std" else "95 % bootstrap interval of the mean"
-            sentences.append(f"Bands: {what}, inside what is possible.")
+            sentences.append(f"Bands: {what}, within the possible returns.")
         if any((band.n < band.n_runs).any() for band in bands):
             sentences.append("Thin: mean over those runs that reach so far.")
     if sources := sorted({row.source for panel in panels for row in panel.published.values()}):

@@ -103,7 +103,8 @@ def read_runs(paths: Iterable[Path | str], labels: Sequence[str] | None = None) 
     for index, path in enumerate(folders):
         if not path.exists():
             raise FileNotFoundError(f"There is no folder {path}.")
-        here = {place: run for place in _places(path) if (run := _read(place, str(path))) is not None}
+        read = {place: _read_run(place, path) if place.is_dir() else _read_results(place) for place in _places(path)}
+        here = {place: run for place, run in read.items() if run is not None}
         if not here:
             raise ValueError(f"There is no run in {path}: {LOOKED_FOR}.")
         begun = {place: run for place, run in here.items() if run.curve.returns.size}
@@ -144,30 +145,26 @@ def _places(path: Path) -> list[Path]:
     return places
 
 
-def _read(place: Path, given: str) -> _Found | None:
-    return _read_run(place, given) if place.is_dir() else _read_results(place)
-
-
-def _read_run(folder: Path, given: str) -> _Found:
+def _read_run(folder: Path, given: Path) -> _Found:
     config = read_config(folder)
+    arguments = {}
+    if (folder / "args.yml").is_file():
+        arguments = yaml.safe_load((folder / "args.yml").read_text(encoding="utf-8"))
     monitors = sorted(folder.glob(f"*{MONITOR}"), key=lambda path: (len(path.name), path.name))
     parts = [_read_monitor(path) for path in monitors]
     returns, lengths = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     # Environments side by side step together: an episode that ends after n of its own steps ends at n times their number.
     ends = np.concatenate([np.cumsum(part[1]) for part in parts]) * len(parts)
     order = np.argsort(ends, kind="stable")
-    summary, seed = {}, None
+    summary = {}
     if (folder / "summary.json").is_file():
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        seed = summary.get("seed")
-    elif (folder / "args.yml").is_file():
-        seed = yaml.safe_load((folder / "args.yml").read_text(encoding="utf-8")).get("seed")
     env = config["env"].rpartition(":")[2]
     final = summary.get("final_evaluation")
     curve = Curve(
         written_name(config["algo"]),
         env,
-        seed,
+        summary.get("seed", arguments.get("seed")),
         returns[order],
         lengths[order],
         ends[order],
@@ -177,7 +174,11 @@ def _read_run(folder: Path, given: str) -> _Found:
         config["algo"],
     )
     settings = {"algo": config["algo"], **config["settings"], "env_kwargs": config["env_kwargs"]}
-    return _Found(curve, _flat(settings), given)
+    if len(parts) > 1:
+        settings["n_envs"] = len(parts)
+    if arguments.get("trained_agent") is not None:  # it went on from there
+        settings["trained_agent"] = arguments["trained_agent"]
+    return _Found(curve, _flat(settings), str(given))
 
 
 def _read_monitor(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -249,35 +250,45 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 
 def _told_apart(found: Sequence[_Found]) -> list[Curve]:
-    """Add to labels what tells runs with different settings apart: where they lie if that does, otherwise the settings."""
-    groups = _grouped(found, lambda run: run.curve)
-    places: dict[str, bool] = {}  # label of several settings → whether each place has its own
-    for (label, _), runs in groups.items():
-        pairs = {(run.place, json.dumps(run.settings, sort_keys=True)) for run in runs}
-        if len({settings for _, settings in pairs}) > 1:
-            places[label] = places.get(label, True) and len({place for place, _ in pairs}) == len(pairs)
+    """Add to the labels of runs with different settings what tells them apart.
+
+    That is the settings, where it does not take long to say them; otherwise the place, if each has settings of its own;
+    otherwise a number, and a warning says what it stands for.
+    """
+    by_label: dict[str, dict[str, list[_Found]]] = {}
+    for (label, env), runs in _grouped(found, lambda run: run.curve).items():
+        by_label.setdefault(label, {})[env] = runs
     suffixes: dict[int, str] = {}
-    for (label, env), runs in groups.items():
-        if label in places:
-            said = [f" ({run.place})" for run in runs] if places[label] else _differences(runs, f"{label} on {env}")
-            suffixes |= {id(run): suffix for run, suffix in zip(runs, said, strict=True)}
-    return [replace(run.curve, label=run.curve.label + suffixes.get(id(run), "")) for run in found]
+    for label, envs in by_label.items():
+        said = {env: _differences(runs) for env, runs in envs.items()}
+        long = any(len(text) > LONGEST_DIFFERENCE for texts in said.values() for text in texts)
+        if long and all(_matches(texts, [run.place for run in envs[env]]) for env, texts in said.items()):
+            said = {env: [f" ({run.place})" for run in runs] for env, runs in envs.items()}
+        elif long:
+            for env, texts in said.items():
+                distinct = list(dict.fromkeys(texts))
+                if len(distinct) > 1:
+                    for number, text in enumerate(distinct, start=1):
+                        _log.warning("%s on %s, settings %d: %s.", label, env, number, text.removeprefix(", "))
+                    said[env] = [f", settings {distinct.index(text) + 1}" for text in texts]
+        for env, runs in envs.items():
+            suffixes |= {id(run): suffix for run, suffix in zip(runs, said[env], strict=True)}
+    return [replace(run.curve, label=run.curve.label + suffixes[id(run)]) for run in found]
 
 
-def _differences(runs: Sequence[_Found], name: str) -> list[str]:
-    """Say of each run those settings in which the runs differ; sets of settings that take long to say are numbered."""
+def _differences(runs: Sequence[_Found]) -> list[str]:
+    """Say of each run those settings in which the runs differ; nothing where all are the same."""
     keys = sorted({key for run in runs for key in run.settings})
     keys = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
-    said = [
+    return [
         "".join(f", {key.rpartition('.')[2]} {run.settings.get(key, 'default')}" for key in keys).replace('"', "")
         for run in runs
     ]
-    distinct = list(dict.fromkeys(said))
-    if all(len(text) <= LONGEST_DIFFERENCE for text in distinct):
-        return said
-    for number, text in enumerate(distinct, start=1):
-        _log.warning("%s, settings %d: %s.", name, number, text.removeprefix(", "))
-    return [f", settings {distinct.index(text) + 1}" for text in said]
+
+
+def _matches(texts: Sequence[str], places: Sequence[str]) -> bool:
+    """Whether each place has one text and each text one place."""
+    return len(set(texts)) == len(set(places)) == len(set(zip(texts, places, strict=True)))
 
 
 def _grouped(items: Iterable[Any], curve: Callable[[Any], Curve] = lambda item: item) -> dict[tuple[str, str], list[Any]]:
