@@ -63,7 +63,8 @@ def applied() -> Iterator[None]:
     """Figures are made and saved in this style inside the ``with`` block; the user's settings come back after it."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        # Laid out at the resolution at which it is saved: the widths of letters are rounded to pixels.
+        mpl.rcParams.update({**_SETTINGS, "figure.dpi": DPI})
         yield
 
 
@@ -256,6 +257,9 @@ def settle_labels(figure: Figure, columns: Mapping[Axes, Sequence[Annotation]]) 
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Write what the reader must know below the figure."""
-    width = int(figure.get_figwidth() * 72 / (0.52 * NOTE_SIZE))
-    figure.supxlabel(fill(text, width), x=0.01, ha="left", fontsize=NOTE_SIZE, color=_GREY)
+    """Write what the reader must know below the figure, in lines as long as it is wide."""
+    width = int(figure.get_figwidth() * 72 / (0.5 * NOTE_SIZE))
+    note = figure.supxlabel(fill(text, width), x=0.01, ha="left", fontsize=NOTE_SIZE, color=_GREY)
+    while note.get_window_extent().x1 > 0.99 * figure.bbox.width and width > 20:
+        width -= 1
+        note.set_text(fill(text, width))
