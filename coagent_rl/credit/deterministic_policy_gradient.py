@@ -29,6 +29,55 @@ def n_action_features(kind: int, n_in: int) -> int:
 
 
 @kernel
+def neuron_features(
+    kind: int, shared: bool, inputs: Array, values: Array, means: Array, slopes: Array, features: Array
+) -> None:
+    """Features of every neuron's critic in one layer and row.
+
+    Args:
+        kind: a code of `CRITIC_KINDS`.
+        shared: whether the TD error comes from a shared critic. Then neurons learn how it depends on their output alone:
+            there are no features of the state, and those of the output are differences to what they are at a = μ.
+        inputs: v, shape (n_in,).
+        values, means, slopes: a, μ(v) and μ', shape (n,).
+        features: shape (n_features, n), overwritten: v and 1 (unless ``shared``), then as in `CRITIC_KINDS`.
+    """
+    n_in, n = inputs.size, features.shape[1]
+    first = 0
+    if not shared:
+        first = n_in + 1
+        for i in range(n_in):
+            for j in range(n):
+                features[i, j] = inputs[i]
+        for j in range(n):
+            features[n_in, j] = 1.0
+    for j in range(n):
+        difference = values[j] - means[j]
+        if kind == COMPATIBLE:
+            features[first, j] = difference * slopes[j]
+        else:
+            features[first, j] = difference if shared else values[j]
+    if kind != LINEAR_CRITIC:
+        for i in range(n_in):
+            for j in range(n):
+                features[first + 1 + i, j] = inputs[i] * features[first, j]
+    if kind == QUADRATIC:
+        for j in range(n):
+            square = values[j] * values[j]
+            features[first + 1 + n_in, j] = square - means[j] * means[j] if shared else square
+
+
+@kernel
+def predictions(weights: Array, features: Array, out: Array) -> None:
+    """Σ_i w_ij φ_ij of each neuron j, for weights and features of shape (n_features, n) and out of shape (n,)."""
+    for j in range(out.size):
+        out[j] = 0.0
+    for i in range(features.shape[0]):
+        for j in range(out.size):
+            out[j] += weights[i, j] * features[i, j]
+
+
+@kernel
 def action_slopes(kind: int, action_weights: Array, inputs: Array, means: Array, slopes: Array, out: Array) -> None:
     """∂Q/∂a at a = μ(v) of each neuron of a layer; a neuron reads its inputs, its mean and its own critic, nothing else.
 
