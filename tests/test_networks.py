@@ -10,13 +10,16 @@ from coagent_rl.networks.elementary import (
     sigmoid,
     softplus,
 )
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, local_scores
+from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, local_scores
 
 STOCHASTIC = [kind for kind in UNIT_KINDS if Layer(kind, 3).is_stochastic]
 
 
+LEVELS = (-1.0, 0.5, 2.0)
+
+
 def make(kind: str, n_values: int = 3, learned: bool = False, temperature: float = 1.7, n_inputs: int = 2) -> Network:
-    network = Network(n_inputs, [Layer(kind, n_values, temperature, 0.6, learned)], dtype=np.float64)
+    network = Network(n_inputs, [Layer(kind, n_values, temperature, 0.6, learned, LEVELS)], dtype=np.float64)
     network.initialise(np.random.default_rng(5), bias_range=1.0)
     return network
 
@@ -31,8 +34,13 @@ def log_probability(network: Network, observation: np.ndarray, values: np.ndarra
     if layer.kind == "bernoulli":
         p = 1 / (1 + np.exp(-z))
         return float(np.sum(values * np.log(p) + (1 - values) * np.log(1 - p)))
+    if layer.kind == "categorical":
+        logits = z.reshape(layer.n_values, len(LEVELS))
+        chosen = [logits[j, LEVELS.index(value)] for j, value in enumerate(values)]
+        return float(np.sum(chosen - np.log(np.exp(logits).sum(axis=1))))
     f = {
         "linear": lambda u: u,
+        "preactivation_relu": lambda u: u,
         "sigmoid": lambda u: 1 / (1 + np.exp(-u)),
         "tanh": np.tanh,
         "relu": lambda u: np.maximum(u, 0),
@@ -45,15 +53,17 @@ def log_probability(network: Network, observation: np.ndarray, values: np.ndarra
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("kind", STOCHASTIC)
 def test_scores_are_the_derivatives_of_the_log_probability(kind: str, learned: bool) -> None:
-    if learned and not kind.startswith("gaussian"):
+    if learned and not Layer(kind, 3).has_deviation:
         pytest.skip("only Gaussian units have a deviation")
     network = make(kind, learned=learned)
     observation = np.array([0.4, -0.9])
     activity = network.activity(1)
-    values, means = network.activities(observation[None], np.random.default_rng(1))
+    values, means = network.activities(observation[None], np.random.default_rng(0))
     activity[VALUES], activity[MEANS] = values, means
     local_scores(network.layout, network.constants, activity)
     sampled, slot = values[0, network.slot(0)].copy(), network.layout[0, 10]
+    if kind == "gaussian_preactivation_relu":  # what the unit drew, before it was rectified
+        sampled = values[0, slot + 3 : slot + 6].copy()
     biases = network.parameters[network.layout[0, 7] :]  # and the log deviations after them
     for j in range(biases.size):
         differences = []
@@ -82,6 +92,61 @@ def test_gaussian_samples_have_the_stated_mean_and_deviation() -> None:
     slot = network.slot(0)
     np.testing.assert_allclose(values[:, slot].mean(axis=0), means[0, slot], atol=0.02)
     np.testing.assert_allclose(values[:, slot].std(axis=0), 0.6, atol=0.02)
+
+
+def test_rectified_gaussian_units_pass_on_the_positive_part_of_what_they_drew() -> None:
+    network = make("gaussian_preactivation_relu")
+    x = np.array([0.4, -0.9])
+    values, means = network.activities(np.tile(x, (20_000, 1)), np.random.default_rng(0))
+    slot = network.slot(0)
+    drawn = values[:, slot.stop : slot.stop + 3]
+    np.testing.assert_array_equal(values[:, slot], np.maximum(drawn, 0.0))
+    assert np.all(drawn.min(axis=0) < 0.0)
+    np.testing.assert_allclose(drawn.mean(axis=0), (x @ network.weights(0) + network.biases(0)) / 1.7, atol=0.02)
+    np.testing.assert_allclose(drawn.std(axis=0), 0.6, atol=0.02)
+    for mode in (MEAN, MOST_LIKELY):
+        values, means = network.activities(x[None], mode=mode)
+        np.testing.assert_array_equal(values[0, slot], np.maximum(means[0, slot], 0.0))
+
+
+def test_categorical_units_pass_on_a_level() -> None:
+    network = Network(2, [Layer("categorical", 4, levels=LEVELS), Layer("softmax", 2)], dtype=np.float64)
+    network.initialise(np.random.default_rng(5), bias_range=1.0)
+    assert network.weights(0).shape == (2, 12)
+    assert network.weights(1).shape == (4, 2)
+    x = np.array([0.4, -0.9])
+    probabilities = np.exp(x @ network.weights(0) + network.biases(0)).reshape(4, 3)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    values, _ = network.activities(np.tile(x, (20_000, 1)), np.random.default_rng(0))
+    slot = network.slot(0)
+    for k, level in enumerate(LEVELS):
+        np.testing.assert_allclose((values[:, slot] == level).mean(axis=0), probabilities[:, k], atol=0.015)
+    np.testing.assert_array_equal(np.take(LEVELS, values[:, slot.stop : slot.stop + 4].astype(int)), values[:, slot])
+    values, _ = network.activities(x[None], mode=MOST_LIKELY)
+    np.testing.assert_array_equal(values[0, slot], np.take(LEVELS, probabilities.argmax(axis=1)))
+    values, _ = network.activities(x[None], mode=MEAN)
+    np.testing.assert_allclose(values[0, slot], probabilities @ LEVELS, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian_tanh", "gaussian_preactivation_relu", "categorical"])
+def test_units_that_do_not_explore_take_their_most_likely_value(kind: str) -> None:
+    network = Network(2, [Layer(kind, 5, levels=LEVELS), Layer("softmax", 2)])
+    network.initialise(np.random.default_rng(5), bias_range=1.0)
+    x = np.tile(np.float32([0.4, -0.9]), (300, 1))
+    rng = np.random.default_rng(0)
+    noise = network.draw_noise(rng, 1, 300)
+    network.silence(noise, rng, 0.5)
+    exploring = network.exploring(noise)
+    activity = network.activity(300)
+    assert forward(network.layout, network.constants, network.parameters, activity, x, noise, 0, SAMPLE)
+    slot, n_pre = network.slot(0), network.layers[0].n_pre
+    greedy = network.activities(x, mode=MOST_LIKELY)[0][:, slot]
+    drew = exploring[0, :, slot.start : slot.start + n_pre].reshape(300, 5, -1)
+    assert np.all(drew == drew[..., :1])  # the pre-activations of a unit explore together
+    drew = drew[..., 0]
+    assert 0.4 < drew.mean() < 0.6
+    np.testing.assert_array_equal(activity[VALUES][:, slot][~drew], greedy[~drew])
+    assert np.any(activity[VALUES][:, slot][drew] != greedy[drew])
 
 
 def test_last_logit_of_softmax_reference_is_zero() -> None:
@@ -119,7 +184,13 @@ def test_glorot_uniform_weights() -> None:
 
 
 def test_npz_round_trip(tmp_path) -> None:
-    network = Network(2, [Layer("bernoulli", 6), Layer("gaussian_linear", 2, deviation=0.3, learned_deviation=True)])
+    layers = [
+        Layer("bernoulli", 6),
+        Layer("categorical", 3, levels=LEVELS),
+        Layer("gaussian_preactivation_relu", 4),
+        Layer("gaussian_linear", 2, deviation=0.3, learned_deviation=True),
+    ]
+    network = Network(2, layers)
     network.initialise(np.random.default_rng(0))
     network.save(tmp_path / "network.npz")
     other = Network.load(tmp_path / "network.npz")
@@ -147,6 +218,9 @@ def test_loading_something_else_is_refused(tmp_path) -> None:
         ({"kind": "bernoulli", "n_values": 3, "temperature": 0.0}, "temperature must be positive"),
         ({"kind": "gaussian_linear", "n_values": 3, "deviation": -1.0}, "deviation must be positive"),
         ({"kind": "bernoulli", "n_values": 3, "learned_deviation": True}, "no standard deviation"),
+        ({"kind": "categorical", "n_values": 3, "levels": (1.0,)}, "at least two different"),
+        ({"kind": "categorical", "n_values": 3, "levels": (1.0, 1.0)}, "at least two different"),
+        ({"kind": "categorical", "n_values": 3, "levels": (1.0, np.nan)}, "at least two different"),
     ],
 )
 def test_impossible_layers(arguments: dict, message: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 
-from coagent_rl import Backprop, Reinforce, ReinforceThomas, STEBackprop, WeightMax
+from coagent_rl import Backprop, MAPProp, Reinforce, ReinforceThomas, STEBackprop, WeightMax
 from coagent_rl.agents.backprop import learn_backprop
 from coagent_rl.agents.thomas import learn_thomas
 from coagent_rl.agents.weight_max import learn_weight_max_pipelined
@@ -158,9 +158,23 @@ def test_the_end_of_an_episode_reaches_the_hidden_layers_after_it() -> None:
         assert np.any(network.biases(0) != before) == (time == 2)
 
 
+@pytest.mark.parametrize("units", ["gaussian_preactivation_relu", "categorical"])
+@pytest.mark.parametrize("agent", [Reinforce, ReinforceThomas])
+def test_global_rules_train_units_that_remember_what_they_drew(agent, units) -> None:
+    model = agent("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs={**SMALL, "units": units})
+    network = model.policy.actor
+    before = network.parameters.copy()
+    model.learn(30)
+    assert np.all(np.isfinite(network.parameters))
+    for index in range(network.depth):
+        w, b = network.layout[index, 6:8]
+        assert np.any(network.parameters[w:b] != before[w:b])
+
+
 @pytest.mark.parametrize(
     ("agent", "units", "message"),
     [
+        (MAPProp, "gaussian_preactivation_relu", "relaxes Gaussian hidden units"),
         (WeightMax, "relu", "WeightMax trains stochastic hidden units"),
         (Reinforce, "tanh", "Reinforce trains stochastic hidden units"),
         (ReinforceThomas, "relu", "ReinforceThomas trains stochastic hidden units"),

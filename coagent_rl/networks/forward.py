@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.layout import DEVIATION, DISTRIBUTION, N_VALUES, SLOT, TEMPERATURE
+from coagent_rl.networks.layout import DEVIATION, DISTRIBUTION, LEVELS, N_PRE, N_VALUES, SLOT, TEMPERATURE
 from coagent_rl.networks.units import (
+    CATEGORICAL,
     DETERMINISTIC,
     GAUSSIAN,
+    GAUSSIAN_PREACTIVATION,
     MEAN,
     SAMPLE,
     SAMPLE_HIDDEN,
@@ -16,6 +18,8 @@ from coagent_rl.networks.units import (
     SOFTMAX_REFERENCE,
     activate,
     draw,
+    draw_levels,
+    mean_levels,
     pre_activations,
     score,
     softmax,
@@ -37,6 +41,14 @@ def all_finite(rows: Array) -> bool:
 
 
 @kernel
+def n_means(distribution: int, n_pre: int, n_values: int) -> int:
+    """How many entries of MEANS a layer has: means and standard deviations, all probabilities, or one a value."""
+    if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+        return 2 * n_values
+    return n_pre if distribution == CATEGORICAL else n_values
+
+
+@kernel
 def layer_means(
     distribution: int,
     activation: int,
@@ -48,7 +60,8 @@ def layer_means(
     inputs: Array,
     means: Array,
 ) -> None:
-    """Means of one layer; for Gaussian units their standard deviations in the n_values entries after them.
+    """Means of one layer; for Gaussian units their standard deviations in the n_values entries after them, for categorical
+    ones the probabilities of all levels.
 
     ``biases`` holds more entries than ``weights`` has columns where the log standard deviations are learned.
     """
@@ -59,9 +72,13 @@ def layer_means(
     elif distribution == SOFTMAX_REFERENCE:
         means[n_pre] = 0.0
         softmax(temperature, means)
+    elif distribution == CATEGORICAL:
+        n_levels = n_pre // n_values
+        for j in range(n_values):
+            softmax(temperature, means[j * n_levels : (j + 1) * n_levels])
     else:
         activate(activation, temperature, means[:n_values])
-        if distribution == GAUSSIAN:
+        if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
             learned = biases.size > n_pre
             for j in range(n_values):
                 means[n_values + j] = math.exp(biases[n_pre + j]) if learned else deviation
@@ -80,7 +97,7 @@ def means_of_layer(layout: Array, constants: Array, parameters: Array, index: in
         parameters[w:b].reshape(n_in, n_pre),
         parameters[b:end],
         values[inputs : inputs + n_in],
-        means[slot : slot + (2 * n_values if distribution == GAUSSIAN else n_values)],
+        means[slot : slot + n_means(distribution, n_pre, n_values)],
     )
 
 
@@ -119,10 +136,15 @@ def forward(
             distribution, n_values, slot = layout[index, DISTRIBUTION], layout[index, N_VALUES], layout[index, SLOT]
             is_output = index == depth - 1
             sampled = mode == SAMPLE or (mode == SAMPLE_HIDDEN and not is_output)
-            how = DETERMINISTIC if mode == MEAN and not is_output else distribution
-            draw(
-                how, sampled, means[row, slot:], n_values, noise[noise_step, row, slot:], values[row, slot : slot + n_values]
-            )
+            of_layer, source = values[row, slot:], noise[noise_step, row, slot:]
+            if distribution == CATEGORICAL:
+                levels = constants[index, LEVELS : LEVELS + layout[index, N_PRE] // n_values]
+                draw_levels(sampled, means[row, slot:], levels, n_values, source, of_layer)
+                if mode == MEAN and not is_output:
+                    mean_levels(means[row, slot:], levels, n_values, of_layer)
+            else:
+                passes_means = mode == MEAN and not is_output and distribution != GAUSSIAN_PREACTIVATION
+                draw(DETERMINISTIC if passes_means else distribution, sampled, means[row, slot:], n_values, source, of_layer)
     return all_finite(means[: observations.shape[0], observations.shape[1] :])
 
 

@@ -9,8 +9,9 @@ The integer table, ``layout``:
 - INPUTS, SLOT: the first columns of the layer's inputs and of its own values in the per-row buffers (values, means, scores,
   signals), whose first columns are the observation.
 
-The float table, ``constants``: TEMPERATURE, DEVIATION.
+The float table, ``constants``: TEMPERATURE, DEVIATION and, from LEVELS on, where the network has categorical units, their
+levels.
 """
 
 DISTRIBUTION, ACTIVATION, N_INPUTS, N_PRE, N_VALUES, N_BIASES, WEIGHTS, BIASES, END, INPUTS, SLOT = range(11)
-TEMPERATURE, DEVIATION = range(2)
+TEMPERATURE, DEVIATION, LEVELS = range(3)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from coagent_rl.files import write_whole
 from coagent_rl.networks import units
 from coagent_rl.networks.forward import MEANS, VALUES, forward
-from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_PRE, N_VALUES, SLOT, WEIGHTS
+from coagent_rl.networks.layout import BIASES, END, LEVELS, N_INPUTS, N_PRE, N_VALUES, SLOT, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Layer:
         temperature: T > 0 in m(z/T).
         deviation: standard deviation of Gaussian units (ignored by the others); the initial one where it is learned.
         learned_deviation: whether each Gaussian unit learns log σ, independent of its inputs.
+        levels: what a categorical unit can put out (ignored by the others).
 
     Raises:
-        ValueError: for an unknown kind, no values, or a temperature or deviation that is not positive.
+        ValueError: for an unknown kind, no values, a temperature or deviation that is not positive, fewer than two levels.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Layer:
     temperature: float = 1.0
     deviation: float = 1.0
     learned_deviation: bool = False
+    levels: tuple[float, ...] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.kind not in units.UNIT_KINDS:
@@ -50,12 +52,22 @@ class Layer:
             raise ValueError(f"The temperature must be positive and finite, not {self.temperature}.")
         if not 0 < self.deviation < np.inf:
             raise ValueError(f"The standard deviation must be positive and finite, not {self.deviation}.")
-        if self.learned_deviation and not self.is_gaussian:
+        if self.learned_deviation and not self.has_deviation:
             raise ValueError(f"Units of kind {self.kind!r} have no standard deviation that could be learned.")
+        levels = np.asarray(self.levels, dtype=np.float64)
+        if levels.ndim != 1 or np.unique(levels).size != levels.size or levels.size < 2 or not np.all(np.isfinite(levels)):
+            raise ValueError(f"The levels must be at least two different, finite numbers, not {self.levels!r}.")
+        object.__setattr__(self, "levels", tuple(levels.tolist()))
 
     @property
     def is_gaussian(self) -> bool:
+        """Whether the value that the layer passes on is Gaussian around its mean."""
         return units.UNIT_KINDS[self.kind][0] == units.GAUSSIAN
+
+    @property
+    def has_deviation(self) -> bool:
+        """Whether the units have a standard deviation: Gaussian ones, before or after their activation."""
+        return units.UNIT_KINDS[self.kind][0] in (units.GAUSSIAN, units.GAUSSIAN_PREACTIVATION)
 
     @property
     def is_stochastic(self) -> bool:
@@ -64,7 +76,14 @@ class Layer:
     @property
     def n_pre(self) -> int:
         """Number of pre-activations: columns of the weight matrix."""
+        if self.kind == "categorical":
+            return self.n_values * len(self.levels)
         return self.n_values - 1 if self.kind == "softmax_reference" else self.n_values
+
+    @property
+    def n_slots(self) -> int:
+        """Number of columns in the per-row buffers: room for values, means, scores and what must be remembered."""
+        return 2 * self.n_values if self.has_deviation else max(self.n_values, self.n_pre)
 
 
 class Network:
@@ -115,9 +134,14 @@ class Network:
                 ]
             )
             n_in, inputs, offset = layer.n_values, slot, end
-            slot += 2 * layer.n_values if layer.is_gaussian else layer.n_values
+            slot += layer.n_slots
         self.layout = np.array(rows, dtype=np.int64)
-        self.constants = np.array([[layer.temperature, layer.deviation] for layer in self.layers], dtype=np.float64)
+        n_levels = max(len(layer.levels) if layer.kind == "categorical" else 0 for layer in self.layers)
+        self.constants = np.zeros((self.depth, LEVELS + n_levels))
+        for index, layer in enumerate(self.layers):
+            self.constants[index, :LEVELS] = layer.temperature, layer.deviation
+            if layer.kind == "categorical":
+                self.constants[index, LEVELS : LEVELS + len(layer.levels)] = layer.levels
         self.width = slot
         self.parameters = np.zeros(offset, dtype=dtype)
         for index, layer in enumerate(self.layers):
@@ -165,7 +189,7 @@ class Network:
         dtype = np.float64 if self.parameters.dtype == np.float64 else np.float32
         noise = rng.random((n_steps, n_rows, self.width), dtype=dtype)
         for index, layer in enumerate(self.layers):
-            if layer.is_gaussian:
+            if layer.has_deviation:
                 noise[..., self.slot(index)] = rng.standard_normal((n_steps, n_rows, layer.n_values), dtype=dtype)
         return noise
 
@@ -183,13 +207,18 @@ class Network:
 
     def _neutral(self, index: int) -> float:
         """Noise with which a unit of layer ``index`` takes its most likely value."""
-        return 0.0 if self.layers[index].is_gaussian else 0.5
+        layer = self.layers[index]
+        return 0.0 if layer.has_deviation else units.UNDRAWN if layer.kind == "categorical" else 0.5
 
     def exploring(self, noise: np.ndarray) -> np.ndarray:
-        """Which units draw their value with this noise, shape of ``noise``; output units always do."""
+        """Which pre-activations belong to units that draw their value, shape of ``noise``; output units always do."""
         exploring = np.ones(noise.shape, dtype=bool)
         for index in range(self.depth - 1):
-            exploring[..., self.slot(index)] = noise[..., self.slot(index)] != self._neutral(index)
+            drawn = noise[..., self.slot(index)] != self._neutral(index)
+            exploring[..., self.slot(index)] = drawn
+            if self.layers[index].kind == "categorical":  # a unit has several pre-activations
+                slot, n_pre = self.layout[index, SLOT], self.layers[index].n_pre
+                exploring[..., slot : slot + n_pre] = np.repeat(drawn, n_pre // drawn.shape[-1], axis=-1)
         return exploring
 
     def activities(

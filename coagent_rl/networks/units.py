@@ -17,7 +17,7 @@ from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks.elementary import expm1_of_negative, sigmoid, softplus
 
 # Distributions.
-DETERMINISTIC, BERNOULLI, GAUSSIAN, SOFTMAX, SOFTMAX_REFERENCE = range(5)
+DETERMINISTIC, BERNOULLI, GAUSSIAN, SOFTMAX, SOFTMAX_REFERENCE, GAUSSIAN_PREACTIVATION, CATEGORICAL = range(7)
 # Activations: m(z) of deterministic and Gaussian units.
 LINEAR, SIGMOID, TANH, RELU, SOFTPLUS = range(5)
 
@@ -29,6 +29,8 @@ UNIT_KINDS: dict[str, tuple[int, int]] = {
     "softmax_reference": (SOFTMAX_REFERENCE, LINEAR),
     **{name: (DETERMINISTIC, code) for name, code in _ACTIVATIONS.items()},
     **{f"gaussian_{name}": (GAUSSIAN, code) for name, code in _ACTIVATIONS.items()},
+    "gaussian_preactivation_relu": (GAUSSIAN_PREACTIVATION, LINEAR),
+    "categorical": (CATEGORICAL, LINEAR),
 }
 """Name of a unit kind → (distribution code, activation code).
 
@@ -37,7 +39,15 @@ UNIT_KINDS: dict[str, tuple[int, int]] = {
 - ``softmax_reference``: the same with the last logit fixed at zero, so n values have n - 1 pre-activations.
 - ``gaussian_<activation>``: mean f(z/T), a given or a learned standard deviation.
 - ``<activation>``: deterministic, value f(z/T).
+- ``gaussian_preactivation_relu``: draws u around its mean z/T, a given or a learned standard deviation, and passes max(u, 0)
+  on; it remembers u in the n_values entries after its values (Gupta et al. 2021, continuous coagents).
+- ``categorical``: each unit chooses one of K levels and passes that number on; one logit per level, K pre-activations a
+  unit, unit after unit, mean softmax(z/T); it remembers the index of the level in the n_values entries after its values
+  (Gupta et al. 2021, discrete coagents).
 """
+
+UNDRAWN = -1.0
+"""Noise with which a categorical unit takes its most likely level."""
 
 # How a network turns means into values (see `forward`).
 SAMPLE, MOST_LIKELY, MEAN, SAMPLE_HIDDEN = range(4)
@@ -116,7 +126,8 @@ def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: A
     """Draw one layer's values from its means, or take the most likely ones where ``sampled`` is False.
 
     ``means`` holds the n_values means and, for Gaussian units, the n_values standard deviations after them; ``noise``
-    holds uniforms on [0, 1) (Bernoulli: one per unit, softmax: the first one) or standard normals (Gaussian).
+    holds uniforms on [0, 1) (Bernoulli: one per unit, softmax: the first one) or standard normals (Gaussian). See
+    `draw_levels` for categorical units.
     """
     if distribution == BERNOULLI:
         for j in range(n_values):
@@ -125,6 +136,11 @@ def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: A
     elif distribution == GAUSSIAN:
         for j in range(n_values):
             values[j] = means[j] + means[n_values + j] * noise[j] if sampled else means[j]
+    elif distribution == GAUSSIAN_PREACTIVATION:
+        for j in range(n_values):
+            u = means[j] + means[n_values + j] * noise[j] if sampled else means[j]
+            values[j] = 0.0 if u < 0.0 else u
+            values[n_values + j] = u
     elif distribution == DETERMINISTIC:
         for j in range(n_values):
             values[j] = means[j]
@@ -146,6 +162,42 @@ def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: A
 
 
 @kernel
+def draw_levels(sampled: bool, means: Array, levels: Array, n_values: int, noise: Array, values: Array) -> None:
+    """Draw the levels of categorical units, or take the most likely ones where ``sampled`` is False.
+
+    Args:
+        means: probabilities, K a unit, unit after unit; shape (≥ n_values · K,).
+        levels: shape (K,).
+        noise: uniforms on [0, 1), one a unit, or `UNDRAWN`; shape (≥ n_values,).
+        values: the levels, then their indices; shape (≥ 2 n_values,), overwritten.
+    """
+    n_levels = levels.size
+    for j in range(n_values):
+        first = j * n_levels
+        chosen = 0
+        if sampled and noise[j] >= 0.0:
+            cumulated = means[first]
+            while chosen < n_levels - 1 and noise[j] >= cumulated:
+                chosen += 1
+                cumulated += means[first + chosen]
+        else:
+            for k in range(1, n_levels):
+                if means[first + k] > means[first + chosen]:
+                    chosen = k
+        values[j] = levels[chosen]
+        values[n_values + j] = chosen
+
+
+@kernel
+def mean_levels(means: Array, levels: Array, n_values: int, values: Array) -> None:
+    """Σ_k p_k level_k of each categorical unit, its expected value; shapes as in `draw_levels`."""
+    for j in range(n_values):
+        values[j] = 0.0
+        for k in range(levels.size):
+            values[j] += means[j * levels.size + k] * levels[k]
+
+
+@kernel
 def score(
     distribution: int,
     activation: int,
@@ -161,20 +213,28 @@ def score(
     Args:
         distribution, activation, temperature: the layer's kind.
         learned_deviation: whether Gaussian units learn the logarithm of their standard deviation.
-        values: shape (n_values,), what the units did.
-        means: shape (n_values,), and for Gaussian units the standard deviations in the next n_values entries.
-        out: one entry per pre-activation (n_values; n_values - 1 for ``softmax_reference``; 2 n_values with a learned
-            deviation).
+        values: shape (n_values,), what the units did; what they remember of it in the next n_values entries.
+        means: shape (n_values,), and for Gaussian units the standard deviations in the next n_values entries; for
+            categorical units all probabilities.
+        out: one entry per pre-activation (n_values; n_values - 1 for ``softmax_reference``; K n_values for categorical
+            units; 2 n_values with a learned deviation).
 
     Source: Williams (1992), characteristic eligibilities.
     """
-    if distribution == GAUSSIAN:
+    if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
         slope(activation, temperature, means[:n_values], out[:n_values])
+        drawn = values[n_values:] if distribution == GAUSSIAN_PREACTIVATION else values
         for j in range(n_values):
-            standardised = (values[j] - means[j]) / means[n_values + j]
+            standardised = (drawn[j] - means[j]) / means[n_values + j]
             out[j] *= standardised / means[n_values + j]
             if learned_deviation:
                 out[n_values + j] = standardised * standardised - 1.0
+    elif distribution == CATEGORICAL:
+        n_levels = out.size // n_values
+        for j in range(n_values):
+            for k in range(n_levels):
+                is_chosen = 1.0 if values[n_values + j] == k else 0.0
+                out[j * n_levels + k] = (is_chosen - means[j * n_levels + k]) / temperature
     else:
         n = n_values - 1 if distribution == SOFTMAX_REFERENCE else n_values
         for j in range(n):
