@@ -49,6 +49,35 @@ def n_means(distribution: int, n_pre: int, n_values: int) -> int:
 
 
 @kernel
+def means_of_pre_activations(
+    distribution: int,
+    activation: int,
+    n_values: int,
+    temperature: float,
+    deviation: float,
+    n_pre: int,
+    biases: Array,
+    means: Array,
+) -> None:
+    """Replace the n_pre pre-activations that ``means`` begins with by what `layer_means` leaves there."""
+    if distribution == SOFTMAX:
+        softmax(temperature, means)
+    elif distribution == SOFTMAX_REFERENCE:
+        means[n_pre] = 0.0
+        softmax(temperature, means)
+    elif distribution == CATEGORICAL:
+        n_levels = n_pre // n_values
+        for j in range(n_values):
+            softmax(temperature, means[j * n_levels : (j + 1) * n_levels])
+    else:
+        activate(activation, temperature, means[:n_values])
+        if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+            learned = biases.size > n_pre
+            for j in range(n_values):
+                means[n_values + j] = math.exp(biases[n_pre + j]) if learned else deviation
+
+
+@kernel
 def layer_means(
     distribution: int,
     activation: int,
@@ -65,23 +94,8 @@ def layer_means(
 
     ``biases`` holds more entries than ``weights`` has columns where the log standard deviations are learned.
     """
-    n_pre = weights.shape[1]
     pre_activations(weights, biases, inputs, means)
-    if distribution == SOFTMAX:
-        softmax(temperature, means)
-    elif distribution == SOFTMAX_REFERENCE:
-        means[n_pre] = 0.0
-        softmax(temperature, means)
-    elif distribution == CATEGORICAL:
-        n_levels = n_pre // n_values
-        for j in range(n_values):
-            softmax(temperature, means[j * n_levels : (j + 1) * n_levels])
-    else:
-        activate(activation, temperature, means[:n_values])
-        if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
-            learned = biases.size > n_pre
-            for j in range(n_values):
-                means[n_values + j] = math.exp(biases[n_pre + j]) if learned else deviation
+    means_of_pre_activations(distribution, activation, n_values, temperature, deviation, weights.shape[1], biases, means)
 
 
 @kernel
