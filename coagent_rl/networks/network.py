@@ -203,9 +203,9 @@ class Network:
         if exploration_probability < 1.0:
             for index in range(self.depth - 1):
                 hidden = noise[..., self.slot(index)]
-                hidden[rng.random(hidden.shape, dtype=np.float32) >= exploration_probability] = self._neutral(index)
+                hidden[rng.random(hidden.shape, dtype=np.float32) >= exploration_probability] = self.neutral_noise(index)
 
-    def _neutral(self, index: int) -> float:
+    def neutral_noise(self, index: int) -> float:
         """Noise with which a unit of layer ``index`` takes its most likely value."""
         layer = self.layers[index]
         return 0.0 if layer.has_deviation else units.UNDRAWN if layer.kind == "categorical" else 0.5
@@ -214,7 +214,7 @@ class Network:
         """Which pre-activations belong to units that draw their value, shape of ``noise``; output units always do."""
         exploring = np.ones(noise.shape, dtype=bool)
         for index in range(self.depth - 1):
-            drawn = noise[..., self.slot(index)] != self._neutral(index)
+            drawn = noise[..., self.slot(index)] != self.neutral_noise(index)
             exploring[..., self.slot(index)] = drawn
             if self.layers[index].kind == "categorical":  # a unit has several pre-activations
                 slot, n_pre = self.layout[index, SLOT], self.layers[index].n_pre

@@ -1,0 +1,372 @@
+"""One layer of a network over a batch: BLAS computes its products, kernels over rows the rest.
+
+A row is a path: one input followed through the sampled network. With N samples averaged, N neighbouring rows share an input,
+and whatever happens before the first layer draws is computed once for the N of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coagent_rl.credit.thomas import explorers_only
+from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks import Network
+from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, means_of_pre_activations, n_means
+from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE
+from coagent_rl.networks.units import (
+    BERNOULLI,
+    CATEGORICAL,
+    DETERMINISTIC,
+    GAUSSIAN_PREACTIVATION,
+    LINEAR,
+    draw,
+    draw_levels,
+    score,
+    slope,
+)
+from coagent_rl.supervised.deviation import EXPONENTIAL, FORMS, LearnedDeviation, deviation_rows, deviation_scores
+
+CREDIT = 4
+"""The plane after SIGNALS: ∂G/∂z as the rule estimates it, one entry a pre-activation (and one a learned deviation)."""
+
+
+@kernel
+def mean_rows(
+    distribution: int,
+    activation: int,
+    n_values: int,
+    n_pre: int,
+    n_samples: int,
+    temperature: float,
+    deviation: float,
+    biases: Array,
+    means: Array,
+) -> None:
+    """Replace products x·w by the means of all rows, in place.
+
+    Args:
+        distribution, activation, n_values, n_pre, temperature, deviation: the layer's, see `Network`.
+        n_samples: rows that share an input.
+        biases: shape (n_biases,).
+        means: shape (n_rows, width), the first n_rows / n_samples rows of which hold the products; overwritten.
+    """
+    width = n_means(distribution, n_pre, n_values)
+    for source in range(means.shape[0] // n_samples - 1, -1, -1):  # backwards, since a row is spread over those behind it
+        row = means[source, :width]
+        for j in range(n_pre):
+            row[j] += biases[j]
+        means_of_pre_activations(distribution, activation, n_values, temperature, deviation, n_pre, biases, row)
+        for target in range(source * n_samples, (source + 1) * n_samples):
+            if target != source:
+                means[target, :width] = row
+
+
+@kernel
+def draw_rows(
+    distribution: int, sampled: bool, n_values: int, levels: Array, means: Array, noise: Array, values: Array
+) -> None:
+    """Draw all rows, or take their most likely values; see `coagent_rl.networks.units.draw` and `draw_levels`."""
+    for row in range(values.shape[0]):
+        source = noise[row] if sampled else noise[0]
+        if distribution == CATEGORICAL:
+            draw_levels(sampled, means[row], levels, n_values, source, values[row])
+        else:
+            draw(distribution, sampled, means[row], n_values, source, values[row])
+
+
+@kernel
+def replay_rows(distribution: int, n_values: int, levels: Array, drawn: Array, values: Array) -> None:
+    """Write what units pass on that drew ``drawn``: u of rectified Gaussian units, the index of a level, or the value."""
+    for row in range(values.shape[0]):
+        for j in range(n_values):
+            chosen = drawn[row, j]
+            if distribution == GAUSSIAN_PREACTIVATION:
+                values[row, j] = 0.0 if chosen < 0.0 else chosen
+                values[row, n_values + j] = chosen
+            elif distribution == CATEGORICAL:
+                values[row, j] = levels[int(chosen)]
+                values[row, n_values + j] = chosen
+            else:
+                values[row, j] = chosen
+
+
+@kernel
+def score_rows(
+    distribution: int,
+    activation: int,
+    n_values: int,
+    n_biases: int,
+    learned_deviation: bool,
+    temperature: float,
+    log_offset: float,
+    values: Array,
+    means: Array,
+    scores: Array,
+) -> None:
+    """Scores of all rows, see `coagent_rl.networks.units.score`; of ln(π + c) where ``log_offset`` c is not zero.
+
+    Source: for c, the official code of Gupta et al. (2021): ∂ ln(π + c)/∂z = π/(π + c) · ∂ ln π/∂z. Discrete units only.
+    """
+    for row in range(values.shape[0]):
+        score(
+            distribution,
+            activation,
+            temperature,
+            learned_deviation,
+            values[row],
+            means[row],
+            n_values,
+            scores[row, :n_biases],
+        )
+        if log_offset > 0.0 and distribution == BERNOULLI:
+            for j in range(n_values):
+                chance = means[row, j] if values[row, j] == 1.0 else 1.0 - means[row, j]
+                scores[row, j] *= chance / (chance + log_offset)
+        elif log_offset > 0.0 and distribution == CATEGORICAL:
+            n_levels = n_biases // n_values
+            for j in range(n_values):
+                chance = means[row, j * n_levels + int(values[row, n_values + j])]
+                for k in range(n_levels):
+                    scores[row, j * n_levels + k] *= chance / (chance + log_offset)
+
+
+@kernel
+def silence_rows(exploring: Array, neutral: float, noise: Array) -> None:
+    """Give the units that do not explore the noise with which they take their most likely value.
+
+    Args:
+        exploring: which units draw, shape (n_rows, n_values), or (1, n_values) for all rows.
+        neutral: that noise.
+        noise: shape (n_rows, n_values), updated in place.
+    """
+    for row in range(noise.shape[0]):
+        which = exploring[row % exploring.shape[0]]
+        for j in range(which.size):
+            if not which[j]:
+                noise[row, j] = neutral
+
+
+@kernel
+def explorers_only_rows(exploring: Array, n_values: int, n_biases: int, scores: Array) -> None:
+    """`explorers_only` for all rows; a categorical unit has several scores, one with a learned deviation two."""
+    per_unit = n_biases // n_values
+    for row in range(scores.shape[0]):
+        which = exploring[row % exploring.shape[0]]
+        for k in range(per_unit):
+            explorers_only(which, scores[row, k:n_biases:per_unit])
+
+
+@kernel
+def credit_rows(n_values: int, n_pre: int, n_biases: int, signals: Array, scores: Array, credit: Array) -> None:
+    """credit = signal × score of each pre-activation; a unit with several of them has one signal for all.
+
+    Args:
+        n_values, n_pre, n_biases: the layer's.
+        signals: R, shape (n_rows, ≥ n_values).
+        scores: shape (n_rows, ≥ n_biases).
+        credit: shape of ``scores``, overwritten.
+    """
+    per_unit = n_pre // n_values
+    for row in range(scores.shape[0]):
+        if per_unit == 1:
+            for j in range(n_values):
+                credit[row, j] = signals[row, j] * scores[row, j]
+        else:
+            for k in range(n_pre):
+                credit[row, k] = signals[row, k // per_unit] * scores[row, k]
+        for k in range(n_pre, n_biases):  # learned deviations
+            credit[row, k] = signals[row, k - n_pre] * scores[row, k]
+
+
+@kernel
+def chain_rule_rows(activation: int, temperature: float, n_values: int, values: Array, back: Array, credit: Array) -> None:
+    """c_i = m'(z_i) Σ_j w_ij c_j of deterministic units, `coagent_rl.credit.backprop.chain_rule` for all rows.
+
+    Args:
+        activation, temperature, n_values: the layer's.
+        values: m(z), shape (n_rows, ≥ n_values).
+        back: Σ_j w_ij c_j, shape (n_rows, n_values).
+        credit: shape (n_rows, ≥ n_values), overwritten.
+    """
+    for row in range(values.shape[0]):
+        slope(activation, temperature, values[row, :n_values], credit[row, :n_values])
+        for i in range(n_values):
+            credit[row, i] *= back[row, i]
+
+
+@kernel
+def gather_credit(n_samples: int, n_pre: int, n_biases: int, credit: Array, per_input: Array, biases: Array) -> None:
+    """Mean credit over rows, per input for the weights, whose product with the inputs is left to BLAS, and for the biases.
+
+    Args:
+        n_samples: rows that share an input.
+        n_pre, n_biases: the layer's.
+        credit: shape (n_rows, ≥ n_biases).
+        per_input: Σ over the rows of an input / n_rows, shape (n_rows / n_samples, n_pre), overwritten.
+        biases: mean over all rows, shape (n_biases,), overwritten.
+    """
+    share = credit.dtype.type(1.0 / credit.shape[0])
+    biases[:] = 0.0
+    for source in range(per_input.shape[0]):
+        first = source * n_samples
+        total = per_input[source]
+        for j in range(n_pre):
+            total[j] = share * credit[first, j]
+        for row in range(first + 1, first + n_samples):
+            for j in range(n_pre):
+                total[j] += share * credit[row, j]
+        for j in range(n_pre):
+            biases[j] += total[j]
+        for row in range(first, first + n_samples):
+            for j in range(n_pre, n_biases):
+                biases[j] += share * credit[row, j]
+
+
+class BatchLayer:
+    """One layer of a network, and room for what it does in a batch.
+
+    Attributes:
+        index: its place in the network.
+        spec: its `Layer`.
+        inputs: what the layer reads, shape (n_inputs of the batch, n_in); for all but the first, n_rows of them.
+        values, means, scores, signals, credit: one row a path, shape (n_rows, n_slots), in the order of `Network`'s buffers;
+            signals are per unit, in the first n_values columns.
+        exploring: which units draw, shape (n_rows or 1, n_values); None for all.
+        keeps_products: whether means are left out: the products and biases stay in their place.
+
+    Args:
+        network: whose parameters are read.
+        index: which layer.
+        log_offset: c of `score_rows`.
+        learned: form of the learned deviations; exp where it is not given.
+        learning: whether there is room for more than values and means.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        index: int,
+        log_offset: float = 0.0,
+        learned: LearnedDeviation | None = None,
+        learning: bool = True,
+    ) -> None:
+        self.index = index
+        self.spec = network.layers[index]
+        (self.distribution, self.activation, self.n_in, self.n_pre, self.n_values, self.n_biases, w, b, end, _, _) = (
+            int(entry) for entry in network.layout[index]
+        )
+        self.begin, self.end = w, end
+        self.log_offset = log_offset
+        self.is_sampled = self.spec.is_stochastic
+        self.learned_deviation = self.n_biases > self.n_pre
+        self.form = FORMS[learned.form] if learned is not None and self.learned_deviation else EXPONENTIAL
+        self.start = learned.start if learned is not None else self.spec.deviation
+        self.weights = network.weights(index)
+        self.biases = network.parameters[b:end]
+        self.rho = network.log_deviations(index)
+        self.constants = network.constants[index]
+        n_levels = self.n_pre // self.n_values if self.distribution == CATEGORICAL else 0
+        self.levels = self.constants[LEVELS : LEVELS + n_levels]
+        self.neutral = network.neutral_noise(index)
+        self.exploring: np.ndarray | None = None
+        self.keeps_products = False
+        self._n_planes = 5 if learning else 2
+        self._room = np.zeros((self._n_planes, 0, 0), self.weights.dtype)
+        self.n_rows = -1
+
+    def resize(self, n_inputs: int, n_samples: int) -> None:
+        """Make room for ``n_inputs`` × ``n_samples`` rows; ``n_samples`` > 1 is for the first layer, where rows part."""
+        n_rows = n_inputs * n_samples
+        self.n_samples = n_samples
+        dtype = self.weights.dtype
+        if self._room.shape[1] < n_rows:
+            self._room = np.zeros((self._n_planes, n_rows, self.spec.n_slots), dtype)
+            self._noise = np.zeros((n_rows, self.n_values), dtype)
+            self._back = np.zeros((n_rows, self.n_values), dtype)
+            self._per_input = np.zeros((n_rows, self.n_pre), dtype)
+        self.n_rows = n_rows
+        self.values, self.means = self._room[VALUES, :n_rows], self._room[MEANS, :n_rows]
+        self.outputs = self.values[:, : self.n_values]
+        self.products = self.means[:n_inputs, : self.n_pre]
+        self.noise = self._noise[:n_rows]
+        if self._n_planes > 2:
+            self.scores, self.signals, self.credit = (self._room[plane, :n_rows] for plane in (SCORES, SIGNALS, CREDIT))
+            self.scores_of_values, self.credit_of_values = self.scores[:, : self.n_pre], self.credit[:, : self.n_pre]
+            self.back = self._back[:n_rows]
+            self.per_input = self._per_input[:n_inputs]
+
+    # ------------------------------------------------------------------ forward
+
+    def compute_means(self, inputs: np.ndarray) -> None:
+        """Means of all rows from the values of the layer below, or from the batch's inputs; shape (n_inputs, n_in)."""
+        self.inputs = inputs
+        np.matmul(inputs, self.weights, out=self.products)
+        kept = self.keeps_products
+        mean_rows(
+            DETERMINISTIC if kept else self.distribution,
+            LINEAR if kept else self.activation,
+            self.n_pre if kept else self.n_values,
+            self.n_pre,
+            self.n_samples,
+            float(self.constants[TEMPERATURE]),
+            float(self.constants[DEVIATION]),
+            self.biases,
+            self.means,
+        )
+        if self.form != EXPONENTIAL:
+            deviation_rows(self.form, self.start, self.n_values, self.rho, self.means)
+
+    def draw_noise(self, rng: np.random.Generator) -> None:
+        """Fresh noise for all rows: standard normal for Gaussian units, uniform on [0, 1) for the others."""
+        draw_from = rng.standard_normal if self.spec.has_deviation else rng.random
+        draw_from(out=self.noise, dtype=self.noise.dtype)
+        if self.exploring is not None:
+            silence_rows(self.exploring, self.neutral, self.noise)
+
+    def draw(self, sampled: bool) -> None:
+        """Values from the means; with the layer's noise where ``sampled``, else the most likely ones."""
+        draw_rows(self.distribution, sampled, self.n_values, self.levels, self.means, self.noise, self.values)
+
+    def replay(self, drawn: np.ndarray) -> None:
+        """Values of units that drew ``drawn``, shape (n_rows, n_values); see `replay_rows`."""
+        replay_rows(self.distribution, self.n_values, self.levels, drawn, self.values)
+
+    # ------------------------------------------------------------------ credit
+
+    def compute_scores(self) -> None:
+        """∂ ln π / ∂z of what was drawn, and by the learned deviations; zero for units that did not explore."""
+        score_rows(
+            self.distribution,
+            self.activation,
+            self.n_values,
+            self.n_biases,
+            self.learned_deviation,
+            float(self.constants[TEMPERATURE]),
+            self.log_offset,
+            self.values,
+            self.means,
+            self.scores,
+        )
+        if self.form != EXPONENTIAL:
+            deviation_scores(self.form, self.start, self.n_values, self.rho, self.means, self.scores)
+        if self.exploring is not None:
+            explorers_only_rows(self.exploring, self.n_values, self.n_biases, self.scores)
+
+    def multiply_signals(self) -> None:
+        """credit = signals × scores."""
+        credit_rows(self.n_values, self.n_pre, self.n_biases, self.signals, self.scores, self.credit)
+
+    def pull_back(self, above: BatchLayer) -> np.ndarray:
+        """Σ_j w_ij c_j over the pre-activations of the layer above: what its credit says of each value here."""
+        return np.matmul(above.credit_of_values, above.weights.T, out=self.back)
+
+    def chain_rule(self, above: BatchLayer) -> None:
+        """Credit of deterministic units from that of the layer above."""
+        back = self.pull_back(above)
+        chain_rule_rows(self.activation, float(self.constants[TEMPERATURE]), self.n_values, self.values, back, self.credit)
+
+    def write_direction(self, direction: np.ndarray) -> None:
+        """Mean over rows of credit × input, the way up, into this layer's part of ``direction``, shape (n_parameters,)."""
+        split = self.begin + self.weights.size
+        gather_credit(self.n_samples, self.n_pre, self.n_biases, self.credit, self.per_input, direction[split : self.end])
+        np.matmul(self.inputs.T, self.per_input, out=direction[self.begin : split].reshape(self.weights.shape))
