@@ -46,7 +46,7 @@ class CoagentEstimator(BaseEstimator):
         critic_signal: str = "target",
         critic_kwargs: Mapping[str, Any] | None = None,
         output: str = "exact",
-        n_samples: int = 10,
+        n_samples: int | None = None,
         deviation: Deviation | None = None,
         levels: int | Sequence[float] = 5,
         exploring: int | str | None = None,
@@ -92,7 +92,7 @@ class CoagentEstimator(BaseEstimator):
 
     def _check_arguments(self) -> None:
         for name in ("n_samples", "batch_size", "max_iter"):
-            if not _is_count(getattr(self, name)):
+            if not _is_count(getattr(self, name)) and not (name == "n_samples" and self.n_samples is None):
                 raise self._refuse(name, "an int in the range [1, inf)")
         fraction = self.validation_fraction
         if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0.0 <= float(fraction) < 1.0:
@@ -159,7 +159,7 @@ class CoagentEstimator(BaseEstimator):
             critic=self.critic,
             critic_signal=self.critic_signal,
             critic_kwargs=self.critic_kwargs,
-            n_samples=self.n_samples,
+            n_samples=rule.n_samples if self.n_samples is None else self.n_samples,
             deviation=deviation,
             exploring=self.exploring,
             frozen_layers=self._frozen(network.depth),
@@ -261,7 +261,7 @@ class CoagentEstimator(BaseEstimator):
         """Outputs of the network for any inputs, greedy or, with ``rng``, sampled: shape (n, n_outputs)."""
         check_is_fitted(self)
         inputs: np.ndarray = validate_data(self, X, dtype=np.float32, order="C", reset=False)
-        return GreedyPass(self.network_, self.learner_.learned).predict(inputs, rng=rng)
+        return GreedyPass.in_double(self.network_, self.learner_.learned).predict(inputs, rng=rng)
 
     def _is_new(self) -> bool:
         return not (self.warm_start and hasattr(self, "learner_"))

@@ -58,7 +58,8 @@ def mean_rows(
         means_of_pre_activations(distribution, activation, n_values, temperature, deviation, n_pre, biases, row)
         for target in range(source * n_samples, (source + 1) * n_samples):
             if target != source:
-                means[target, :width] = row
+                for k in range(width):  # a slice would be assigned just as well, but compiles for nine seconds
+                    means[target, k] = row[k]
 
 
 @kernel

@@ -37,7 +37,8 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         critic_kwargs: ``hidden_layer_sizes`` and ``learning_rate`` of the critics.
         output: ``"exact"``, the output layer learns from the exact gradient of the loss; ``"sampled"``, it is a layer of
             Gaussian coagents too.
-        n_samples: paths drawn for every sample, over which the update is averaged.
+        n_samples: paths drawn for every sample, over which the update is averaged. None: ten for rules that learn from the
+            return of what was drawn, one for the others.
         deviation: σ of Gaussian units, a number, `DecayedDeviation` or `LearnedDeviation`; None: what suits the rule.
         levels: what categorical units pass on: that many numbers evenly from -1 to 1, or these numbers.
         exploring: let only so many units of each layer explore and learn, drawn anew every epoch, or ``"staged"``: one
@@ -45,7 +46,7 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         frozen_layers: layers that keep their initial parameters, by index, or ``"hidden"`` for all but the output: the
             control that shows what the hidden units' learning adds.
         optimizer: ``"rmsprop"`` (decay 0.99, no bias correction), ``"adam"`` or ``"sgd"``.
-        learning_rate: one for all layers, or one each, from the input side to the output. None: 2e-3, of a regressor 1e-2.
+        learning_rate: one for all layers, or one each, from the input side to the output. None: 2e-3, of a regressor 2e-2.
         batch_size: samples an update; clipped to the number of samples.
         max_iter: epochs.
         validation_fraction: share of the samples that is not learned from but scored after every epoch.
@@ -84,14 +85,15 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         is_new = self._is_new()
         inputs, classes = self._validated(X, y, is_new)
         if is_new:
-            self.classes_ = np.unique(classes)
-            if len(self.classes_) < 2:
+            known = np.unique(classes)
+            if len(known) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data contains only one "
-                    f"class: {self.classes_[0]!r}"
+                    f"class: {known[0]!r}"
                 )
-            self._begin(len(self.classes_))
-        self._fit(inputs, self._encode(classes))
+            self._begin(len(known))
+            self.classes_ = known
+        self._fit(inputs, encode(classes, self.classes_))
         return self
 
     def partial_fit(self, X: npt.ArrayLike, y: npt.ArrayLike, classes: npt.ArrayLike | None = None) -> CoagentClassifier:
@@ -104,7 +106,7 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         Raises:
             ValueError: as `fit`, or for a class that is not among ``classes``.
         """
-        is_first = not hasattr(self, "classes_")
+        is_first = not hasattr(self, "learner_")
         if is_first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if classes is not None:
@@ -114,11 +116,10 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
                 )
         inputs, labels = self._validated(X, y, is_first)
+        targets = encode(labels, given if is_first else self.classes_)
         if is_first:
+            self._begin(len(given))
             self.classes_ = given
-        targets = self._encode(labels)
-        if is_first:
-            self._begin(len(self.classes_))
         self._partial_fit(inputs, targets)
         return self
 
@@ -126,14 +127,6 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         inputs, labels = validate_data(self, X, y, dtype=np.float32, order="C", reset=is_new)
         check_classification_targets(labels)
         return inputs, column_or_1d(labels, warn=True)
-
-    def _encode(self, y: np.ndarray) -> np.ndarray:
-        """Index of each class in ``classes_``, shape (n,)."""
-        if unknown := sorted(set(np.unique(y).tolist()) - set(self.classes_.tolist())):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {unknown}."
-            )
-        return np.searchsorted(self.classes_, y).astype(np.int64)
 
     def _score(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float(accuracy_score(targets, outputs.argmax(axis=1)))
@@ -171,7 +164,7 @@ class CoagentRegressor(RegressorMixin, CoagentEstimator):
     """
 
     _loss = "squared_error"
-    _good_rate = 1e-2
+    _good_rate = 2e-2
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> CoagentRegressor:
         """Learn from samples, shape (n_samples, n_features), and targets, shape (n_samples,) or (n_samples, n_outputs).
@@ -234,6 +227,17 @@ class CoagentRegressor(RegressorMixin, CoagentEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def encode(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Index of each label among the sorted ``classes``, shape of ``labels``.
+
+    Raises:
+        ValueError: for a label that is not a class.
+    """
+    if unknown := sorted(set(np.unique(labels).tolist()) - set(classes.tolist())):
+        raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {unknown}.")
+    return np.searchsorted(classes, labels).astype(np.int64)
 
 
 def softmax_rows(logits: np.ndarray) -> np.ndarray:

@@ -78,6 +78,7 @@ class ActionValues(Rule):
     epsilon: float = 0.1
 
     name = "action_values"
+    n_samples = 10
     keeps_products = True
     why_all_explore = "its units explore by epsilon"
     kinds = ("categorical",)

@@ -35,6 +35,7 @@ class Rule:
         kinds: kinds of hidden units that it is defined for.
         units: the kind that it is most natural for.
         deviation: a good standard deviation of Gaussian units.
+        n_samples: a good number of paths an input.
         reason: why it is not defined for the others.
         uses_advantages: whether hidden layers learn from their own advantage, so that a critic can give them one.
         why_all_explore: why it cannot let only some units explore; empty where it can.
@@ -45,6 +46,7 @@ class Rule:
     kinds: ClassVar[tuple[str, ...]] = (*SAMPLED_KINDS, *DETERMINISTIC_KINDS)
     units: ClassVar[str] = "bernoulli"
     deviation: ClassVar[float] = 1.0
+    n_samples: ClassVar[int] = 1
     reason: ClassVar[str] = "softmax layers are output layers"
     uses_advantages: ClassVar[bool] = False
     why_all_explore: ClassVar[str] = ""

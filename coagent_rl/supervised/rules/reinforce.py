@@ -42,6 +42,7 @@ class Reinforce(Rule):
     """
 
     name = "reinforce"
+    n_samples = 10
     uses_advantages = True
 
     def assign(self, learner: BatchLearner, layer: BatchLayer, above: BatchLayer) -> None:

@@ -34,12 +34,10 @@ def straight_through_rows(
     units that fired learn.
     """
     for row in range(values.shape[0]):
-        if slope == SAMPLE:
-            credit[row, :n_values] = values[row, :n_values]
-        else:
+        if slope != SAMPLE:
             surrogate_slopes(means[row, :n_values], temperature, slope == SMOOTH, credit[row, :n_values])
         for i in range(n_values):
-            credit[row, i] *= back[row, i]
+            credit[row, i] = (values[row, i] if slope == SAMPLE else credit[row, i]) * back[row, i]
 
 
 @register
