@@ -72,7 +72,7 @@ def read_baseline(case: dict, learner: BatchLearner):
         assert given.get("initial", "zero") == "zero"
         for value in baseline.values.values():
             assert not np.any(value.network.parameters)
-            value.rates[:] = given["learning_rate"]
+            value.set_rates(np.full(1, given["learning_rate"]))
     return baseline
 
 

@@ -19,6 +19,7 @@ from coagent_rl.supervised.critics import LayerCritics
 from coagent_rl.supervised.deviation import DecayedDeviation, LearnedDeviation
 from coagent_rl.supervised.learner import BatchLearner
 from coagent_rl.supervised.network import initialise
+from coagent_rl.supervised.noise import box_muller, fill_normal
 from coagent_rl.supervised.rules import RULES
 from coagent_rl.supervised.rules.base import DETERMINISTIC_KINDS
 
@@ -378,7 +379,7 @@ def test_layer_critics_bootstrap_from_the_layer_above(kind, signal) -> None:
 def test_only_some_units_explore_and_learn() -> None:
     learner = make(("bernoulli", "categorical"), exploring=2)
     learner.begin_epoch()
-    inputs, _ = judge(learner, 200)
+    judge(learner, 200)
     for layer, n in zip(learner.layers[:2], (6, 5), strict=True):
         assert layer.exploring.sum() == 2
         silent = ~layer.exploring[0]
@@ -515,3 +516,30 @@ def test_what_is_not_defined(kinds, kwargs, message) -> None:
 def test_impossible_deviations(make_deviation, message) -> None:
     with pytest.raises(ValueError, match=message):
         make_deviation()
+
+
+def test_normal_numbers_are_those_of_box_and_muller() -> None:
+    uniforms = np.random.default_rng(0).random(200_000)
+    normals = np.empty(400_000, np.float32)
+    box_muller(uniforms.copy(), normals)
+    u, v = np.floor(uniforms * 2**24) / 2**24, uniforms * 2**24 % 1
+    radius = np.sqrt(-2 * np.log1p(-u))
+    wanted = np.concatenate([-radius * np.cos(2 * np.pi * v), -radius * np.sin(2 * np.pi * v)])
+    np.testing.assert_allclose(normals, wanted, rtol=2e-6, atol=2e-6)
+    for extreme in (0.0, np.nextafter(1.0, 0.0)):
+        box_muller(np.full(1, extreme), normals[:2])
+        assert np.all(np.isfinite(normals[:2]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_is_standard_normal(dtype) -> None:
+    noise = np.empty((333, 301), dtype)
+    fill_normal(np.random.default_rng(0), noise)
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    for bound, share in ((1.0, 0.6827), (2.0, 0.9545), (3.0, 0.9973)):
+        assert abs((np.abs(noise) < bound).mean() - share) < 0.005
+    assert np.abs(np.corrcoef(noise[:, :4].T) - np.eye(4)).max() < 0.25
+    again = np.empty((333, 301), dtype)
+    fill_normal(np.random.default_rng(0), again)
+    np.testing.assert_array_equal(again, noise)

@@ -63,7 +63,7 @@ class GlobalBaseline(NoBaseline):
         return [shared if layer.is_sampled else None for layer in learner.layers]
 
     def learn(self, learner: BatchLearner) -> None:
-        mean = -float(learner.losses.mean())
+        mean = -learner.mean_loss
         self.value = mean if self.value is None else self.decay * self.value + (1.0 - self.decay) * mean
 
 

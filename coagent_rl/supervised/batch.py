@@ -11,7 +11,7 @@ import numpy as np
 from coagent_rl.credit.thomas import explorers_only
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, means_of_pre_activations, n_means
+from coagent_rl.networks.forward import means_of_pre_activations, n_means
 from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE
 from coagent_rl.networks.units import (
     BERNOULLI,
@@ -25,9 +25,7 @@ from coagent_rl.networks.units import (
     slope,
 )
 from coagent_rl.supervised.deviation import EXPONENTIAL, FORMS, LearnedDeviation, deviation_rows, deviation_scores
-
-CREDIT = 4
-"""The plane after SIGNALS: ∂G/∂z as the rule estimates it, one entry a pre-activation (and one a learned deviation)."""
+from coagent_rl.supervised.noise import fill_normal
 
 
 @kernel
@@ -163,7 +161,7 @@ def credit_rows(n_values: int, n_pre: int, n_biases: int, signals: Array, scores
 
     Args:
         n_values, n_pre, n_biases: the layer's.
-        signals: R, shape (n_rows, ≥ n_values).
+        signals: R, shape (n_rows, n_values).
         scores: shape (n_rows, ≥ n_biases).
         credit: shape of ``scores``, overwritten.
     """
@@ -230,8 +228,9 @@ class BatchLayer:
         index: its place in the network.
         spec: its `Layer`.
         inputs: what the layer reads, shape (n_inputs of the batch, n_in); for all but the first, n_rows of them.
-        values, means, scores, signals, credit: one row a path, shape (n_rows, n_slots), in the order of `Network`'s buffers;
-            signals are per unit, in the first n_values columns.
+        values, means, scores: as `Network` lays them out for an agent, one row a path, each in an array of its own.
+        signals: the reinforcement of each unit, shape (n_rows, n_values).
+        credit: ∂G/∂z as the rule estimates it, for each pre-activation and learned deviation, shape (n_rows, n_biases).
         exploring: which units draw, shape (n_rows or 1, n_values); None for all.
         keeps_products: whether means are left out: the products and biases stay in their place.
 
@@ -271,30 +270,38 @@ class BatchLayer:
         self.neutral = network.neutral_noise(index)
         self.exploring: np.ndarray | None = None
         self.keeps_products = False
-        self._n_planes = 5 if learning else 2
-        self._room = np.zeros((self._n_planes, 0, 0), self.weights.dtype)
+        n_remembered = self.n_values if self.distribution in (GAUSSIAN_PREACTIVATION, CATEGORICAL) else 0
+        self._widths = {
+            "values": self.n_values + n_remembered,
+            "means": n_means(self.distribution, self.n_pre, self.n_values),
+            "noise": self.n_values,
+        }
+        if learning:
+            self._widths |= {
+                "scores": self.n_biases,
+                "signals": self.n_values,
+                "credit": self.n_biases,
+                "back": self.n_values,
+                "per_input": self.n_pre,
+            }
+        self._room: dict[str, np.ndarray] = {}
         self.n_rows = -1
 
     def resize(self, n_inputs: int, n_samples: int) -> None:
         """Make room for ``n_inputs`` × ``n_samples`` rows; ``n_samples`` > 1 is for the first layer, where rows part."""
         n_rows = n_inputs * n_samples
         self.n_samples = n_samples
-        dtype = self.weights.dtype
-        if self._room.shape[1] < n_rows:
-            self._room = np.zeros((self._n_planes, n_rows, self.spec.n_slots), dtype)
-            self._noise = np.zeros((n_rows, self.n_values), dtype)
-            self._back = np.zeros((n_rows, self.n_values), dtype)
-            self._per_input = np.zeros((n_rows, self.n_pre), dtype)
+        if not self._room or len(self._room["values"]) < n_rows:
+            self._room = {name: np.zeros((n_rows, width), self.weights.dtype) for name, width in self._widths.items()}
         self.n_rows = n_rows
-        self.values, self.means = self._room[VALUES, :n_rows], self._room[MEANS, :n_rows]
+        room = self._room
+        self.values, self.means, self.noise = room["values"][:n_rows], room["means"][:n_rows], room["noise"][:n_rows]
         self.outputs = self.values[:, : self.n_values]
         self.products = self.means[:n_inputs, : self.n_pre]
-        self.noise = self._noise[:n_rows]
-        if self._n_planes > 2:
-            self.scores, self.signals, self.credit = (self._room[plane, :n_rows] for plane in (SCORES, SIGNALS, CREDIT))
+        if "credit" in room:
+            self.scores, self.signals, self.credit = (room[name][:n_rows] for name in ("scores", "signals", "credit"))
             self.scores_of_values, self.credit_of_values = self.scores[:, : self.n_pre], self.credit[:, : self.n_pre]
-            self.back = self._back[:n_rows]
-            self.per_input = self._per_input[:n_inputs]
+            self.back, self.per_input = room["back"][:n_rows], room["per_input"][:n_inputs]
 
     # ------------------------------------------------------------------ forward
 
@@ -319,8 +326,10 @@ class BatchLayer:
 
     def draw_noise(self, rng: np.random.Generator) -> None:
         """Fresh noise for all rows: standard normal for Gaussian units, uniform on [0, 1) for the others."""
-        draw_from = rng.standard_normal if self.spec.has_deviation else rng.random
-        draw_from(out=self.noise, dtype=self.noise.dtype)
+        if self.spec.has_deviation:
+            fill_normal(rng, self.noise)
+        else:
+            rng.random(out=self.noise, dtype=self.noise.dtype)
         if self.exploring is not None:
             silence_rows(self.exploring, self.neutral, self.noise)
 
@@ -366,8 +375,13 @@ class BatchLayer:
         back = self.pull_back(above)
         chain_rule_rows(self.activation, float(self.constants[TEMPERATURE]), self.n_values, self.values, back, self.credit)
 
-    def write_direction(self, direction: np.ndarray) -> None:
-        """Mean over rows of credit × input, the way up, into this layer's part of ``direction``, shape (n_parameters,)."""
+    def attach_direction(self, direction: np.ndarray) -> None:
+        """Take this layer's part of ``direction``, shape (n_parameters,), to write into."""
         split = self.begin + self.weights.size
-        gather_credit(self.n_samples, self.n_pre, self.n_biases, self.credit, self.per_input, direction[split : self.end])
-        np.matmul(self.inputs.T, self.per_input, out=direction[self.begin : split].reshape(self.weights.shape))
+        self.weight_direction = direction[self.begin : split].reshape(self.weights.shape)
+        self.bias_direction = direction[split : self.end]
+
+    def write_direction(self) -> None:
+        """Mean over rows of credit × input: the way up for this layer's parameters."""
+        gather_credit(self.n_samples, self.n_pre, self.n_biases, self.credit, self.per_input, self.bias_direction)
+        np.matmul(self.inputs.T, self.per_input, out=self.weight_direction)

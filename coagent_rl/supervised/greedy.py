@@ -79,8 +79,8 @@ class GreedyPass:
     def in_double(cls, network: Network, learned: LearnedDeviation | None = None) -> GreedyPass:
         """A pass in float64 with a copy of the parameters.
 
-        What BLAS makes of a row depends in its last bits on the rows beside it. In float32 that shows in predictions, most of
-        all where a unit is undecided.
+        What BLAS makes of a row depends in its last bits on the rows beside it. In float32 that shows in predictions, most
+        of all where a unit is undecided.
         """
         copy = Network(network.n_inputs, network.layers, dtype=np.float64)
         copy.constants[:] = network.constants

@@ -146,7 +146,7 @@ class BatchLearner(BatchNetwork):
         """
         self.propagate(inputs, self.draw)
         self.judge(targets)
-        mean = float(self.losses.mean())
+        mean = self.mean_loss
         if not math.isfinite(mean):
             raise ValueError(
                 f"The network diverged: the mean loss of update {self.n_updates + 1} is {mean}. Lower learning_rate, or "

@@ -9,7 +9,7 @@ from coagent_rl.kernel import Array, kernel
 
 
 @kernel
-def cross_entropy(n_outputs: int, outputs: Array, targets: Array, n_samples: int, losses: Array, credit: Array) -> None:
+def cross_entropy(n_outputs: int, outputs: Array, targets: Array, n_samples: int, losses: Array, credit: Array) -> float:
     """ℓ = -ln softmax(z)_y and its negative derivative by the logits, 1[k = y] - softmax(z)_k, for all rows.
 
     Args:
@@ -19,7 +19,11 @@ def cross_entropy(n_outputs: int, outputs: Array, targets: Array, n_samples: int
         n_samples: rows that share an input.
         losses: shape (n_rows,), overwritten.
         credit: shape (n_rows, ≥ n_outputs), overwritten.
+
+    Returns:
+        The mean loss.
     """
+    sum_of_losses = 0.0
     for row in range(losses.size):
         wanted = targets[row // n_samples]
         largest = outputs[row, 0]
@@ -33,10 +37,12 @@ def cross_entropy(n_outputs: int, outputs: Array, targets: Array, n_samples: int
             credit[row, k] = -credit[row, k] / total
         credit[row, wanted] += 1.0
         losses[row] = math.log(total) - (outputs[row, wanted] - largest)
+        sum_of_losses += losses[row]
+    return sum_of_losses / losses.size
 
 
 @kernel
-def squared_error(n_outputs: int, outputs: Array, targets: Array, n_samples: int, losses: Array, credit: Array) -> None:
+def squared_error(n_outputs: int, outputs: Array, targets: Array, n_samples: int, losses: Array, credit: Array) -> float:
     """ℓ = mean_k (ŷ_k - y_k)² and its negative derivative by the predictions, -2 (ŷ_k - y_k) / n_outputs, for all rows.
 
     Args:
@@ -46,7 +52,11 @@ def squared_error(n_outputs: int, outputs: Array, targets: Array, n_samples: int
         n_samples: rows that share an input.
         losses: shape (n_rows,), overwritten.
         credit: shape (n_rows, ≥ n_outputs), overwritten.
+
+    Returns:
+        The mean loss.
     """
+    sum_of_losses = 0.0
     share = losses.dtype.type(1.0 / n_outputs)
     for row in range(losses.size):
         wanted = targets[row // n_samples]
@@ -56,7 +66,9 @@ def squared_error(n_outputs: int, outputs: Array, targets: Array, n_samples: int
             total += error * error
             credit[row, k] = -2.0 * share * error
         losses[row] = share * total
+        sum_of_losses += losses[row]
+    return sum_of_losses / losses.size
 
 
-Loss = Callable[[int, Array, Array, int, Array, Array], None]
+Loss = Callable[[int, Array, Array, int, Array, Array], float]
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

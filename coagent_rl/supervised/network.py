@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class BatchNetwork:
 
     Attributes:
         layers: one `BatchLayer` each.
-        losses: of the last batch, shape (n_rows,).
+        losses: of the last batch, shape (n_rows,); their mean is ``mean_loss``.
         memory: rows DIRECTION, FIRST and SECOND of `coagent_rl.optimizers`; DIRECTION is up the return, minus the gradient
             of the mean loss.
 
@@ -70,28 +71,46 @@ class BatchNetwork:
         self.n_samples = n_samples
         self.learned = learned
         self.log_offsets = np.broadcast_to(np.asarray(log_offsets, dtype=np.float64), (network.depth,))
-        self.rates = constant_schedule(learning_rate).table(network.depth, "learning_rate")[0].copy()
-        self.rates[list(frozen_layers)] = 0.0
         self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
         self.n_updates = 0
+        rates = constant_schedule(learning_rate).table(network.depth, "learning_rate")[0].copy()
+        rates[list(frozen_layers)] = 0.0
         self._make_room()
+        self.set_rates(rates)
+
+    def set_rates(self, rates: np.ndarray) -> None:
+        """Learn at these rates from now on, shape (depth,); a layer with rate zero is frozen."""
+        self.rates = rates
+        memory, parameters = self.memory, self.network.parameters
+        self._parts = []
+        """Of neighbouring layers with the same rate: rate, direction, parameters and the optimizer's running means."""
+        for rate, group in groupby(zip(rates.tolist(), self.layers, strict=True), lambda pair: pair[0]):
+            layers = [layer for _, layer in group]
+            part = slice(layers[0].begin, layers[-1].end)
+            if rate != 0.0:
+                self._parts.append(
+                    (rate, memory[DIRECTION, part], parameters[part], memory[FIRST, part], memory[SECOND, part])
+                )
 
     def _make_room(self) -> None:
         network = self.network
         self.layers = [
             BatchLayer(network, index, float(self.log_offsets[index]), self.learned) for index in range(network.depth)
         ]
+        for layer in self.layers:
+            layer.attach_direction(self.memory[DIRECTION])
         self.output = self.layers[-1]
         self._all_losses = np.zeros(0, network.parameters.dtype)
         self._n_inputs = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        room = ("layers", "output", "losses", "inputs", "targets", "_all_losses", "_n_inputs")
+        room = ("layers", "output", "losses", "inputs", "targets", "_all_losses", "_n_inputs", "_parts")
         return {name: value for name, value in vars(self).items() if name not in room}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._make_room()  # views must be of the copy's own arrays
+        self.set_rates(self.rates)
 
     def resize(self, n_inputs: int) -> None:
         """Make room for a batch of ``n_inputs`` inputs; nothing is allocated for a batch no larger than one before."""
@@ -123,39 +142,22 @@ class BatchNetwork:
         """
         self.targets = targets
         output = self.output
-        LOSSES[self.loss](output.n_values, output.values, targets, self.n_samples, self.losses, output.credit)
+        self.mean_loss = LOSSES[self.loss](
+            output.n_values, output.values, targets, self.n_samples, self.losses, output.credit
+        )
 
     def compute_direction(self) -> None:
         """The direction of every layer that learns, from its credit."""
         for layer, rate in zip(self.layers, self.rates, strict=True):
             if rate != 0.0:
-                layer.write_direction(self.memory[DIRECTION])
+                layer.write_direction()
 
     def update(self) -> None:
         """One step of the optimizer."""
         self.n_updates += 1
         corrections = adam_corrections(float(self.n_updates))
-        for begin, end, rate in self._segments():
-            step(
-                OPTIMIZERS[self.optimizer],
-                self.memory[DIRECTION, begin:end],
-                rate,
-                corrections,
-                0.0,
-                self.network.parameters[begin:end],
-                self.memory[FIRST, begin:end],
-                self.memory[SECOND, begin:end],
-            )
-
-    def _segments(self) -> list[tuple[int, int, float]]:
-        """Parts of the parameters that neighbouring layers with the same learning rate have; none of frozen ones."""
-        segments: list[tuple[int, int, float]] = []
-        for layer, rate in zip(self.layers, self.rates.tolist(), strict=True):
-            if segments and segments[-1][2] == rate:
-                segments[-1] = (segments[-1][0], layer.end, rate)
-            elif rate != 0.0:
-                segments.append((layer.begin, layer.end, rate))
-        return segments
+        for rate, direction, parameters, first, second in self._parts:
+            step(OPTIMIZERS[self.optimizer], direction, rate, corrections, 0.0, parameters, first, second)
 
 
 class ValueNetwork(BatchNetwork):
