@@ -15,8 +15,13 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from coagent_rl.networks import Layer, Network
+from coagent_rl.supervised import BatchLearner
+from coagent_rl.supervised.network import initialise
 
 BATCH = 32
 LEARNING_RATE = 2.0**-11
@@ -56,13 +61,8 @@ def data(n: int = 4096) -> tuple[np.ndarray, np.ndarray]:
     return rng.uniform(-1, 1, (n, 784)).astype(np.float32), rng.integers(0, 10, n)
 
 
-def ours(setting: Setting) -> Callable[[int], None]:
-    """A function that makes so many updates with the library, as `CoagentClassifier.fit` does."""
-    from coagent_rl.networks import Layer, Network
-    from coagent_rl.supervised import BatchLearner
-    from coagent_rl.supervised.network import initialise
-
-    inputs, classes = data()
+def ours(setting: Setting, inputs: np.ndarray, classes: np.ndarray) -> tuple[Callable[[int], None], Network]:
+    """A function that makes so many updates with the library, as `CoagentClassifier.fit` does, and the network."""
     rng = np.random.default_rng(0)
     network = Network(784, [*(Layer(setting.kind, 64) for _ in range(setting.n_layers)), Layer(setting.output, 10)])
     initialise(network, rng)
@@ -84,20 +84,29 @@ def ours(setting: Setting) -> Callable[[int], None]:
             chosen = order[start : start + BATCH]
             learner.learn(np.take(inputs, chosen, axis=0, out=batch, mode="clip"), classes[chosen])
 
-    return update
+    return update, network
 
 
-def with_torch(setting: Setting) -> Callable[[int], None]:
-    """The same update with autograd: minus the mean of advantage × log-probability, plus the mean loss where it is exact."""
+def with_torch(
+    setting: Setting, images: np.ndarray, labels: np.ndarray, start: Network
+) -> tuple[Callable[[int], None], list[Any]]:
+    """The same update with autograd, from the same parameters: a function that makes so many, and torch's layers.
+
+    What falls is the mean loss, where it is exact, minus the mean of advantage × log-probability.
+    """
     import torch as th
     from torch.nn import functional
 
     th.manual_seed(0)
-    inputs, classes = (th.as_tensor(array) for array in data())
+    inputs, classes = th.as_tensor(images), th.as_tensor(labels)
     per_unit = 2 if setting.kind == "categorical" else 1
     sizes = [784, *[64] * setting.n_layers]
     hidden = [th.nn.Linear(n_in, 64 * per_unit) for n_in in sizes[:-1]]
     output = th.nn.Linear(64, 10)
+    with th.no_grad():
+        for index, layer in enumerate((*hidden, output)):
+            layer.weight.copy_(th.as_tensor(start.weights(index)).T)
+            layer.bias.copy_(th.as_tensor(start.biases(index)))
     parameters = [parameter for layer in (*hidden, output) for parameter in layer.parameters()]
     optimizer = th.optim.RMSprop(parameters, lr=LEARNING_RATE)
     baseline: float | None = None
@@ -149,7 +158,7 @@ def with_torch(setting: Setting) -> Callable[[int], None]:
             objective.backward()
             optimizer.step()
 
-    return update
+    return update, [*hidden, output]
 
 
 def cpu_seconds(update: Callable[[int], None], n: int) -> float:
@@ -166,7 +175,8 @@ def measure(settings: tuple[Setting, ...], n_rounds: int, n_updates: int) -> dic
     th.set_num_threads(1)
     times: dict[str, np.ndarray] = {}
     for setting in settings:
-        contenders = (ours(setting), with_torch(setting))
+        mine, network = ours(setting, *data())
+        contenders = (mine, with_torch(setting, *data(), network)[0])
         for update in contenders:
             update(20)  # compiles, and warms caches
         n = max(n_updates // setting.n_samples, 20)

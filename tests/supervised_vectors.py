@@ -66,9 +66,9 @@ def read_baseline(case: dict, learner: BatchLearner):
     if isinstance(baseline, GlobalBaseline):
         baseline.decay = given["decay"]
     elif isinstance(baseline, StateBaseline):
-        n_values = len(case["steps"][0]["expected"]["baseline"]["biases"])
-        if n_values == learner.network.depth > len(baseline.values) and not baseline.shared:
-            baseline = StateBaseline(learner, range(n_values))  # the file gives every layer a value of its own
+        entries = case["steps"][0]["expected"]["baseline"]["biases"]
+        if not baseline.shared and len(entries) == learner.network.depth:  # one entry a layer, not one a sampled layer
+            baseline = StateBaseline(learner, [index for index, entry in enumerate(entries) if entry is not None])
         assert given.get("initial", "zero") == "zero"
         for value in baseline.values.values():
             assert not np.any(value.network.parameters)
@@ -89,6 +89,9 @@ def read_critics(case: dict, learner: BatchLearner) -> None:
                 critic.network.weights(number)[:] = weights[number].reshape(critic.network.weights(number).shape)
                 critic.network.biases(number)[:] = bias
             reinforcement.values[index] = critic
+            layer, coagent = learner.layers[index], learner.layers[learner.bottom(index)]
+            if len(weights[0]) != coagent.n_in + layer.n_values:
+                reinforcement.reads[index] = index  # the file's critic reads what the layer itself reads
 
 
 def directions(learner) -> Network:
@@ -118,10 +121,8 @@ def check_baseline(expected: dict, learner: BatchLearner) -> None:
     if isinstance(baseline, GlobalBaseline):
         close(baseline.value, expected["value"], "baseline")
     elif isinstance(baseline, StateBaseline):
-        n_given = len(expected["biases"])
-        indices = sorted(baseline.values)
-        places = range(n_given) if n_given == len(indices) else indices  # one entry a value, or one a layer
-        for place, index in zip(places, indices, strict=True):
+        places = [place for place, entry in enumerate(expected["biases"]) if entry is not None]
+        for place, index in zip(places, sorted(baseline.values), strict=True):
             own = {field: [values[place]] for field, values in expected.items()}
             check_values(f"baseline of layer {index}", own, baseline.values[index])
 

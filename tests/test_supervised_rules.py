@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
 import torch as th
 
+from benchmarks.supervised_speed import BATCH, Setting, data, measure, ours, with_torch
 from coagent_rl.credit.backprop import backpropagate
 from coagent_rl.credit.map_prop import relax
 from coagent_rl.credit.weight_max import outgoing_weight_growth
@@ -543,3 +545,53 @@ def test_noise_is_standard_normal(dtype) -> None:
     again = np.empty((333, 301), dtype)
     fill_normal(np.random.default_rng(0), again)
     np.testing.assert_array_equal(again, noise)
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_no_python_is_run_for_every_sample(rule) -> None:
+    """An update of many inputs and paths makes as many calls as one of a few."""
+
+    def calls(n: int, n_samples: int) -> int:
+        kind = RULES[rule].units
+        learner = make((kind, kind), rule, baseline="layer", n_samples=n_samples)
+        inputs, targets = batch(learner, n)
+        learner.learn(inputs, targets)  # makes room
+        count = 0
+
+        def seen(frame, event, argument) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(seen)
+        learner.learn(inputs, targets)
+        sys.setprofile(None)
+        return count
+
+    assert calls(4, 2) == calls(200, 5)
+
+
+def test_the_benchmarks_torch_makes_the_same_update() -> None:
+    """With nothing to draw, torch and the library agree but for rounding. What is drawn is compared by autograd, above."""
+    setting = Setting("backprop", "relu", 2, "backprop", baseline=None)
+    images, labels = data(BATCH)  # in one batch, whatever their order
+    mine, network = ours(setting, images, labels)
+    theirs, layers = with_torch(setting, images, labels, network)
+    before = network.parameters.copy()
+    for update in (mine, theirs):
+        update(3)
+    assert np.abs(network.parameters - before).max() > 1e-3
+    for index, layer in enumerate(layers):
+        np.testing.assert_allclose(network.weights(index), layer.weight.detach().numpy().T, atol=1e-4)
+        np.testing.assert_allclose(network.biases(index), layer.bias.detach().numpy(), atol=1e-4)
+
+
+def test_speed_can_be_measured() -> None:
+    times = measure(
+        (
+            Setting("Co-G", "bernoulli", 1),
+            Setting("Gaussian", "gaussian_preactivation_relu", 1, output="gaussian_linear", n_samples=2),
+        ),
+        1,
+        20,
+    )
+    assert all(seconds.shape == (1, 2) and np.all(seconds > 0) for seconds in times.values())

@@ -38,6 +38,7 @@ class LayerCritics(NoBaseline):
 
     Attributes:
         values: index of a layer → its critic.
+        reads: index of a layer → the layer whose inputs are its critic's o_j: the lowest one of its coagent.
         targets: index of a layer → T_j of the last batch, shape (n_rows,).
         estimates: index of a layer → Q_j(o_j, a_j) of the last batch before the update, shape (n_rows,).
 
@@ -64,11 +65,12 @@ class LayerCritics(NoBaseline):
         self.signal = signal
         self.baseline = baseline
         self.values: dict[int, ValueNetwork] = {}
+        self.reads = {index: learner.bottom(index) for index in range(learner.network.depth - 1)}
         self.targets: dict[int, np.ndarray] = {}
         self.estimates: dict[int, np.ndarray] = {}
         for index in learner.sampled:
             if index < learner.network.depth - 1:
-                n_inputs = learner.layers[learner.bottom(index)].n_in + learner.layers[index].n_values
+                n_inputs = learner.layers[self.reads[index]].n_in + learner.layers[index].n_values
                 rate = 2.0 * learner.base_rates[index].item() if learning_rate is None else learning_rate
                 critic = ValueNetwork(
                     n_inputs, hidden_layer_sizes, rate, learner.optimizer, learner.network.parameters.dtype
@@ -84,7 +86,7 @@ class LayerCritics(NoBaseline):
             critic, done = self.values[index], learner.layers[index].outputs
             target = -learner.losses if index == last else self._value_above(learner, above)
             self.targets[index] = target
-            self.estimates[index] = critic.predict(beside(learner.coagent_inputs(index), done)).copy()
+            self.estimates[index] = critic.predict(beside(learner.layers[self.reads[index]].inputs, done)).copy()
             critic.learn(target)
             if learner.layers[index].is_sampled:
                 advantages[index] = target if self.signal == "target" else self.estimates[index]
@@ -97,7 +99,7 @@ class LayerCritics(NoBaseline):
     def _value_above(self, learner: BatchLearner, index: int) -> np.ndarray:
         layer = learner.layers[index]
         action = layer.outputs if self.kind == "on_policy" else most_likely(layer)
-        return self.values[index].predict(beside(learner.coagent_inputs(index), action)).copy()
+        return self.values[index].predict(beside(learner.layers[self.reads[index]].inputs, action)).copy()
 
 
 def beside(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:

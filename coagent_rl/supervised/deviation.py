@@ -53,7 +53,8 @@ class LearnedDeviation:
     Attributes:
         start: σ before learning.
         form: ``"exp"``, σ = exp(ρ); ``"sigmoid"``, σ = 2 · start · sigmoid(ρ), so that it can begin at any size;
-            ``"relu"``, σ = max(ρ, 0.001), which learns no more once it has fallen there.
+            ``"relu"``, σ = max(ρ, 0.001), which learns no more once it has fallen there. A `Network` on its own takes ρ for
+            ln σ; only with ``"exp"`` does it sample as the learner does.
 
     Raises:
         ValueError: for values out of range.
