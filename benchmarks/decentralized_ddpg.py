@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds
+from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
 from benchmarks.sub_critics import correlation
 from benchmarks.tables import Method, Table, interval, parse, statistics
 from coagent_rl import DecentralizedDDPG
@@ -231,8 +231,11 @@ def watched(run: Run, key: str) -> np.ndarray:
 
 def returns_in_time(run: Run, looks: np.ndarray, window: int = 10) -> np.ndarray:
     """Mean return of the last ``window`` episodes that ended before each time step in ``looks``."""
+    found = read(run)
+    assert found is not None
+    returns = found[0]
     with np.load(run.path) as file:
-        returns, ends = file["returns"], np.cumsum(file["lengths"])
+        ends = np.cumsum(file["lengths"])
     counts = np.searchsorted(ends, looks, side="right")
     return np.array([returns[max(n - window, 0) : n].mean() if n else np.nan for n in counts])
 

@@ -7,6 +7,7 @@ most likely value, hidden units passing their means on, and sampled hidden units
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def score(algorithm: str, env_id: str, seed: int, way: str, n_episodes: int) -> 
     return float(returns.mean())
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     from joblib import Parallel, delayed
 
@@ -51,7 +52,7 @@ def main() -> None:
     p.add_argument("--envs", nargs="+", help="[those of the table]")
     p.add_argument("--n-episodes", type=int, default=100)
     p.add_argument("--n-jobs", type=int, default=1)
-    arguments = p.parse_args()
+    arguments = p.parse_args(argv)
     algorithm, table = arguments.algorithm, TABLES[arguments.algorithm]
     envs = arguments.envs or list(table.tasks)
     if unknown := set(envs) - set(table.tasks):

@@ -1,7 +1,8 @@
 """Many training runs: in processes, resumable, one compressed file a run.
 
-A run's file holds every episode's return, the trained actor's parameters and, as JSON, the settings, the versions, the speed
-and the command that made it. What is there already is not run again; delete a file to run it anew.
+A run's file holds every episode's return and, as JSON, the settings, the versions, the speed and the command that made it;
+the trained actor's parameters only where a command reads them. What is there already is not run again; delete a file to run
+it anew.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from coagent_rl.training.files import compact_returns, whole_returns
 
 if TYPE_CHECKING:
     from coagent_rl.agents import CoagentAlgorithm
@@ -34,6 +37,8 @@ class Run:
     settings: Mapping[str, Any]
     watch_every: int | None = None
     """Time steps between two looks at the neurons of Decentralized DDPG; their states are kept with the run."""
+    keeps_parameters: bool = False
+    """Whether the trained actor's parameters are kept, see `trained_model`."""
 
     @property
     def path(self) -> Path:
@@ -60,11 +65,10 @@ def execute(run: Run, command: str) -> None:
         "settings": dict(run.settings),
         **result.summary,
     }
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    # A million returns of ±1 take a tenth of the room as bytes.
-    dtype = np.int8 if np.all(np.abs(result.returns) <= 1) and np.all(result.returns % 1 == 0) else np.float32
-    returns, parameters = result.returns.astype(dtype), result.model.policy.actor.parameters
-    arrays = {"returns": returns, "parameters": parameters, "facts": np.array(json.dumps(facts))}
+    returns = result.returns
+    arrays = {**compact_returns(returns), "facts": np.array(json.dumps(facts))}
+    if run.keeps_parameters:
+        arrays["parameters"] = result.model.policy.actor.parameters
     if watch is not None:
         arrays["lengths"] = result.lengths
         arrays["watch_timesteps"] = np.array(watch.timesteps)
@@ -115,7 +119,8 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
     if not run.path.exists():
         return None
     with np.load(run.path) as file:
-        returns, facts = file["returns"].astype(float), json.loads(str(file["facts"]))
+        facts = json.loads(str(file["facts"]))
+        returns = whole_returns(file, facts["episodes"])
     wanted = json.loads(json.dumps(dict(run.settings)))
     if different := {key for key in {*wanted, *facts["settings"]} if wanted.get(key) != facts["settings"].get(key)}:
         raise ValueError(
@@ -126,8 +131,9 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
 
 def initial_model(run: Run) -> CoagentAlgorithm:
     """Return the model of a run as it was before training."""
+    from coagent_rl.registry import algorithm_class
     from coagent_rl.training.hyperparameters import RUN_KEYS
-    from coagent_rl.training.run import algorithm_class, make_environments
+    from coagent_rl.training.run import make_environments
 
     if run.settings.get("normalize"):
         raise ValueError("The statistics of the normaliser are not kept with a run: its model cannot be made again.")
@@ -141,9 +147,12 @@ def trained_model(run: Run) -> CoagentAlgorithm:
 
     Raises:
         FileNotFoundError: if the run has no file.
+        ValueError: if the parameters were not kept.
     """
     model = initial_model(run)
     with np.load(run.path) as file:
+        if "parameters" not in file.files:
+            raise ValueError(f"{run.path} holds no parameters: the table does not list it among its networks.")
         model.policy.actor.parameters[:] = file["parameters"]
     return model
 

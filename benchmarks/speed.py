@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -62,8 +62,8 @@ def measure(n_rounds: int, n_steps: int) -> dict[str, np.ndarray]:
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     from coagent_rl.envs.vec_env import SerialVecEnv
+    from coagent_rl.registry import algorithm_class
     from coagent_rl.training.hyperparameters import RUN_KEYS, load_hyperparameters
-    from coagent_rl.training.run import algorithm_class
 
     th.set_num_threads(1)
 
@@ -102,12 +102,12 @@ def measure(n_rounds: int, n_steps: int) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in times.items()}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--steps", type=int, default=20_000, help="per contender and round (A2C a tenth, slower agents half)")
-    arguments = p.parse_args()
+    arguments = p.parse_args(argv)
     times = measure(arguments.rounds, arguments.steps)
     print(f"\n{ENV}, one environment, hidden layers {HIDDEN}, medians of {arguments.rounds} paired rounds\n")
     print("| | µs per step | steps/s | × A2C | share of the bare loop's speed | µs per step in the agent |")

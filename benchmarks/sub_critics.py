@@ -21,9 +21,10 @@ from stable_baselines3.common.utils import polyak_update
 
 from benchmarks.runs import RESULTS, parse_seeds
 from benchmarks.tables import interval
+from coagent_rl.arrays import VALUES
 from coagent_rl.critics.per_neuron import NeuronCritics, neuron_features, predictions
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import VALUES, forward
+from coagent_rl.networks.forward import forward
 from coagent_rl.networks.layout import N_INPUTS, WEIGHTS
 from coagent_rl.networks.units import MEAN
 from coagent_rl.schedules import constant_schedule
@@ -34,7 +35,7 @@ HIDDEN = [64, 64]
 STEPS, BATCH, TAU = 10_000, 32, 5e-3
 NEURON_RATE, LAYER_RATE = 1e-2, 1e-3
 SHOWN = 300
-"""Steps at the end of training whose derivatives are kept for the figure."""
+"""Steps at the end of training whose derivatives, of the whole and of the layers, are kept for the figure."""
 
 
 class LayerCritics:
@@ -130,7 +131,7 @@ class SubCritics(BaseCallback):
     def _act(network: Network, activity: np.ndarray, observations: np.ndarray) -> None:
         inputs = np.ascontiguousarray(observations, np.float32)
         # In this mode no noise is read: any array of its type will do.
-        forward(network.layout, network.constants, network.parameters, activity, inputs, activity, 0, MEAN)
+        forward(network.structure, activity, inputs, activity, 0, MEAN)
 
     def _layers(self, activity: np.ndarray) -> list[th.Tensor]:
         """Observations, then the values of each layer."""
@@ -182,7 +183,7 @@ def neuron_values(network: Network, critics: NeuronCritics, activity: np.ndarray
     """Q(v, a) of every neuron for what the network did in the first row of ``activity``, shape (width,)."""
     out = np.zeros(network.width, network.parameters.dtype)
     for index in range(network.depth):
-        start, n_features = critics.layout[index, WEIGHTS], critics.layout[index, N_INPUTS]
+        start, n_features = critics.arrays[0][index, WEIGHTS], critics.arrays[0][index, N_INPUTS]
         n = network.layers[index].n_values
         done = activity[VALUES][0]
         v = done[: network.n_inputs] if index == 0 else done[network.slot(index - 1)]
@@ -233,7 +234,9 @@ def watch(seed: int, path: Path) -> None:
         model.learn(STEPS, callback=watched)
         critic = model.critic.state_dict()
         r, changes = correlations(watched)
-        arrays[f"r_{phase}"], arrays[f"changes_{phase}"] = r, changes[-SHOWN:]
+        arrays[f"r_{phase}"] = r
+        if phase == 2:
+            arrays["changes_2"] = changes[-SHOWN:, : 2 + len(HIDDEN)]
         arrays[f"returns_{phase}"] = np.array([info["r"] for info in model.ep_info_buffer or []])
     seconds = time.perf_counter() - started
     command = "python -m benchmarks.decentralized_ddpg " + " ".join(sys.argv[1:])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
+from coagent_rl.analysis.known import PUBLISHED, window_of
 from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override
 
 
@@ -75,9 +76,11 @@ def standard_errors(ours: tuple[float, float], n: int, published: tuple[float, f
     return (ours[0] - published[0]) / np.sqrt(ours[1] ** 2 / n + published[1] ** 2 / n_published)
 
 
-def window(env_id: str) -> int:
-    """Number of episodes that the papers' figures average over."""
-    return 10_000 if "Multiplexer" in env_id else 100
+def published(*methods: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Method → environment id → published mean and standard deviation of the average return over all episodes, 10 runs."""
+    return {
+        method: {row.env_id: (row.mean, row.deviation) for row in PUBLISHED if row.method == method} for method in methods
+    }
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,14 @@ class Table:
         tasks: environment id → what is different for all methods, such as the length, in the order of the table.
         methods: name of a method → how it is trained.
         published: method → environment id → mean and standard deviation over ten runs.
+        networks: method → environment ids whose trained networks other commands read; no others are kept.
     """
 
     name: str
     tasks: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Method]
     published: Mapping[str, Mapping[str, tuple[float, float]]]
+    networks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -116,8 +121,9 @@ class Table:
         """Return the runs of a cell; none where the method is not defined."""
         if not self.is_defined(method, env_id):
             return []
-        settings = self.settings(method, env_id)
-        return [Run(self.name, method, env_id, seed, self.methods[method].algorithm, settings) for seed in seeds]
+        settings, kept = self.settings(method, env_id), env_id in self.networks.get(method, ())
+        algorithm = self.methods[method].algorithm
+        return [Run(self.name, method, env_id, seed, algorithm, settings, keeps_parameters=kept) for seed in seeds]
 
     def curves(self, env_id: str, seeds: Sequence[int]) -> dict[str, list[np.ndarray]]:
         """Label of a method → returns of its runs that are there, for the methods that have some."""
@@ -158,7 +164,7 @@ class Table:
 
         for env_id in self.tasks:
             if curves := self.curves(env_id, seeds):
-                learning_curve(self.folder / f"{env_id.replace('/', '-')}.png", curves, env_id, window(env_id))
+                learning_curve(self.folder / f"{env_id.replace('/', '-')}.png", curves, env_id, window_of(env_id))
 
     def add_command(self, commands: Any, name: str, text: str) -> None:
         """Add the command that makes the table to a command line's subparsers."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,14 @@ def thomas_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {**reinforce_rates(rng, task), "exploration_probability": float(rng.choice([0.1, 0.25, 0.5, 0.75]))}
 
 
-def backprop_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    """Draw around the released settings of Weight Max, whose hidden layers follow the gradient too."""
+def gradient_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Draw around the released settings of Weight Max, for it and for rules whose hidden layers follow the gradient too."""
     return rates(rng, task.steps, (5e-3, 1e-1), (1e-4, 5e-3), (1e-5, 5e-3))
 
 
 def ste_rates(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """Draw the same, and the slope."""
-    return {**backprop_rates(rng, task), "slope": str(rng.choice(["identity", "sigmoid"]))}
+    return {**gradient_rates(rng, task), "slope": str(rng.choice(["identity", "sigmoid"]))}
 
 
 def output_rate(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -164,10 +164,11 @@ class Search:
 DDPG = "decentralized_ddpg"
 FROZEN = {"frozen_layers": "hidden"}
 SEARCHES: dict[str, Search] = {
+    "weight_max": Search("weight_max", "weight_max", {}, gradient_rates),
     "reinforce": Search("reinforce", "weight_max", {}, reinforce_rates),
     "reinforce_thomas": Search("reinforce_thomas", "weight_max", {}, thomas_rates),
     "ste_backprop": Search("ste_backprop", "weight_max", {}, ste_rates),
-    "backprop": Search("backprop", "weight_max", {}, backprop_rates),
+    "backprop": Search("backprop", "weight_max", {}, gradient_rates),
     "frozen": Search("reinforce", "weight_max", FROZEN, output_rate),
     "map_prop": Search("map_prop", "map_prop", {}, map_prop_rates),
     "map_prop_lambda": Search("map_prop", "map_prop", {}, map_prop_rates_and_λ),
@@ -221,7 +222,7 @@ def read_trials(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("name", choices=sorted(SEARCHES))
@@ -229,7 +230,7 @@ def main() -> None:
     p.add_argument("--trials", type=int, default=40)
     p.add_argument("--n-episodes", type=int, help="of each run [what the settings say]")
     p.add_argument("--n-timesteps", type=int, help="of each run instead")
-    arguments = p.parse_args()
+    arguments = p.parse_args(argv)
     lengths = {key: vars(arguments)[key] for key in ("n_episodes", "n_timesteps") if vars(arguments)[key] is not None}
     search(arguments.name, arguments.env, arguments.trials, lengths)
 

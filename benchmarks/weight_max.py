@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runs import RESULTS, Run, execute_all, observations_of, parse_seeds, trained_model
-from benchmarks.tables import Method, Table, parse, statistics, window
+from benchmarks.tables import Method, Table, parse, published, statistics
+from coagent_rl.analysis.known import window_of
 
 
 @dataclass(frozen=True)
@@ -68,59 +69,16 @@ METHODS: dict[str, Method] = {
 }
 """The rows of table 1."""
 
-PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
-    "weight_max": {
-        "CartPole-v1": (390.38, 43.25),
-        "Acrobot-v1": (-97.05, 2.90),
-        "LunarLander-v3": (111.23, 16.58),
-        MULTIPLEXER: (0.81, 0.01),
-    },
-    "weight_max_traces": {
-        "CartPole-v1": (373.11, 17.86),
-        "Acrobot-v1": (-105.00, 4.38),
-        "LunarLander-v3": (39.04, 14.39),
-    },
-    "weight_max_pipelined": {
-        "CartPole-v1": (373.11, 17.86),
-        "Acrobot-v1": (-105.00, 4.38),
-        "LunarLander-v3": (39.04, 14.39),
-    },
-    "reinforce_thomas": {
-        "CartPole-v1": (363.71, 24.07),
-        "Acrobot-v1": (-112.26, 8.85),
-        "LunarLander-v3": (-66.19, 67.14),
-        MULTIPLEXER: (0.28, 0.02),
-    },
-    "ste_backprop": {
-        "CartPole-v1": (420.73, 18.30),
-        "Acrobot-v1": (-98.55, 5.05),
-        "LunarLander-v3": (47.53, 35.04),
-        MULTIPLEXER: (0.76, 0.01),
-    },
-    "backprop": {
-        "CartPole-v1": (411.82, 25.98),
-        "Acrobot-v1": (-91.82, 5.24),
-        "LunarLander-v3": (71.77, 21.02),
-        MULTIPLEXER: (0.84, 0.01),
-    },
-    "reinforce": {
-        "CartPole-v1": (163.92, 64.43),
-        "Acrobot-v1": (-134.15, 8.87),
-        "LunarLander-v3": (-94.23, 19.03),
-        MULTIPLEXER: (0.29, 0.01),
-    },
-}
-"""Mean and standard deviation of the average return over all episodes, 10 runs (Chung 2022, table 1)."""
-
+LENGTHS = {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000, MULTIPLEXER: 800_000}
+DRAWING = [method for method in METHODS if method != "backprop"]
+"""Methods whose units draw: their correlations on CartPole are measured."""
 
 TABLE1 = Table(
     "table1",
-    {
-        env_id: {"n_episodes": n}
-        for env_id, n in {"CartPole-v1": 1000, "Acrobot-v1": 1000, "LunarLander-v3": 3000, MULTIPLEXER: 800_000}.items()
-    },
+    {env_id: {"n_episodes": n} for env_id, n in LENGTHS.items()},
     METHODS,
-    PUBLISHED,
+    published(*METHODS),
+    {**{method: ["CartPole-v1"] for method in DRAWING}, "weight_max": list(LENGTHS)},
 )
 
 
@@ -138,7 +96,7 @@ def figure2(arguments: argparse.Namespace) -> None:
     from coagent_rl.analysis import learning_curves
 
     panels = {env_id: TABLE1.curves(env_id, parse_seeds(arguments.seeds)) for env_id in TABLE1.tasks}
-    learning_curves(TABLE1.folder / "figure2.png", panels, {env_id: window(env_id) for env_id in panels})
+    learning_curves(TABLE1.folder / "figure2.png", panels, {env_id: window_of(env_id) for env_id in panels})
 
 
 def measured(method: str, variations: Sequence[Variation], arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -173,7 +131,7 @@ def figure3(arguments: argparse.Namespace) -> None:
     }
     panels = {label: {f"M = {m}": found["returns"] for m, found in points.items()} for label, points in sweep.items()}
     folder = RESULTS / "variations"
-    learning_curves(folder / "figure3.png", panels, {label: window(MULTIPLEXER) for label in panels})
+    learning_curves(folder / "figure3.png", panels, {label: window_of(MULTIPLEXER) for label in panels}, env_id=MULTIPLEXER)
     sweep_table(folder / "figure3.md", {"width multiplier M": sweep})
 
 
@@ -212,9 +170,7 @@ def correlations(arguments: argparse.Namespace) -> None:
         "| method | networks | first layer: values | means | published | second layer: values | means | published |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for method in METHODS:
-        if method == "backprop":  # whose units do not draw
-            continue
+    for method in DRAWING:
         found = []
         for run in TABLE1.runs(method, env_id, seeds):
             if run.path.exists():

@@ -10,40 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import coagent_rl.envs  # noqa: F401  registers them
+from coagent_rl.registry import AGENT_MODULES
 
 if TYPE_CHECKING:
-    from coagent_rl.agents import (
-        Backprop,
-        DecentralizedDDPG,
-        MAPProp,
-        NodePerturbation,
-        Reinforce,
-        ReinforceThomas,
-        STEBackprop,
-        WeightMax,
-    )
-    from coagent_rl.schedules import LinearSchedule
+    from coagent_rl.schedules import LinearSchedule as LinearSchedule
 
 __version__ = "0.1.0"
-__all__ = [
-    "Backprop",
-    "DecentralizedDDPG",
-    "LinearSchedule",
-    "MAPProp",
-    "NodePerturbation",
-    "Reinforce",
-    "ReinforceThomas",
-    "STEBackprop",
-    "WeightMax",
-]
 
-_HOMES = {"LinearSchedule": "coagent_rl.schedules"}
+_HOMES = {**AGENT_MODULES, "LinearSchedule": "coagent_rl.schedules"}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "coagent_rl.agents")), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

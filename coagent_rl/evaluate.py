@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coagent_rl.files import is_about_input
+from coagent_rl.files import check_writable, is_about_input
+from coagent_rl.registry import algorithm_class, algorithm_folder, check_algorithm
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     p.add_argument("folder", nargs="?", help="a run's folder")
-    p.add_argument("--algo", default="weight_max", help="algorithm, where no folder is given")
+    p.add_argument("--algo", default="weight_max", help="algorithm, or module:Class, where no folder is given")
     p.add_argument("--env", default="CartPole-v1", help="environment id, where no folder is given")
     p.add_argument("-f", "--log-folder", default="logs", help="where run folders are, where no folder is given")
     p.add_argument("--exp-id", type=int, default=0, help="number of the run; 0 for the newest")
@@ -50,14 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def find_run(arguments: argparse.Namespace) -> Path:
     """Return the run's folder that the arguments mean."""
     from coagent_rl.training.files import existing_runs, folder_name
-    from coagent_rl.training.hyperparameters import check_algorithm, check_environment
+    from coagent_rl.training.hyperparameters import check_environment
 
     if arguments.folder is not None:
         folder = Path(arguments.folder)
     else:
-        check_algorithm(arguments.algo)
-        env_id = check_environment(arguments.env)
-        runs = existing_runs(Path(arguments.log_folder), arguments.algo, env_id)
+        algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
+        runs = existing_runs(Path(arguments.log_folder), algorithm_folder(algorithm), env_id)
         if arguments.exp_id:
             runs = [run for run in runs if run.name == f"{folder_name(env_id)}_{arguments.exp_id}"]
         if not runs:
@@ -81,26 +81,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--n-episodes must be at least 1, not {arguments.n_episodes}.")
     if arguments.record is not None and not arguments.record.endswith(".gif"):
         raise ValueError(f"--record takes a .gif file, not {arguments.record!r}.")
-    if arguments.json is not None and Path(arguments.json).is_dir():
-        raise ValueError(f"--json takes a file, but {arguments.json} is a folder.")
-    folder = find_run(arguments)
-
-    from coagent_rl.training.evaluation import bootstrap_interval, evaluate
     from coagent_rl.training.files import read_config, write_json
-    from coagent_rl.training.hyperparameters import check_algorithm, check_environment
-    from coagent_rl.training.run import (
-        EVALUATION_SEED_OFFSET,
-        algorithm_class,
-        make_environments,
-        normalised,
-        statistics_file,
-    )
+    from coagent_rl.training.hyperparameters import check_environment
 
+    folder = find_run(arguments)
     config = read_config(folder)
     algorithm, env_id = check_algorithm(config["algo"]), check_environment(config["env"])
     file = model_file(folder, env_id, arguments.load_best)
     if not file.is_file():
         raise FileNotFoundError(f"There is no model {file}; did training finish?")
+
+    from coagent_rl.training.evaluation import bootstrap_interval, evaluate
+    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments, normalised, statistics_file
+
     model = algorithm_class(algorithm).load(file)
     settings = config["settings"]
 
@@ -113,6 +106,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     env = environment()
     if arguments.record is not None and "rgb_array" not in env.metadata.get("render_modes", []):
         raise ValueError(f"{env_id} cannot be drawn as an image, so it cannot be recorded.")
+    for name, path in (("--record", arguments.record), ("--json", arguments.json)):
+        if path is not None:
+            check_writable(Path(path), name)
     returns, lengths = evaluate(model, env, arguments.n_episodes, arguments.deterministic)
     env.close()
     low, high = bootstrap_interval(returns)

@@ -14,6 +14,25 @@ def is_about_input(error: Exception) -> bool:
     return isinstance(error, (ValueError, OSError, ImportError, Error))
 
 
+def check_writable(path: Path, name: str) -> None:
+    """Make the folder of a file that is written later, when work would be lost if it could not be.
+
+    Args:
+        name: what the user calls the file, for the error message.
+
+    Raises:
+        ValueError: if there can be no such file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{name} {path} cannot be written: {error}.") from error
+    if path.is_dir():
+        raise ValueError(f"{name} takes a file, but {path} is a folder.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{name} {path} cannot be written: no permission for {path.parent}.")
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` write a file beside ``path``, of the same suffix, then rename it to ``path``. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

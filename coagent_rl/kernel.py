@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy.typing as npt
-from numba import njit
+from numba import config, njit
 
 Array = npt.NDArray[Any]
 """Any array that a kernel takes; its docstring says which."""
@@ -26,11 +26,36 @@ def kernel(function: F) -> F:
 
     A function closed over another compiled function, or taking one as an argument, is compiled anew in every process:
     compose kernels by name at module level.
+    """
+    return _compiled(function, fastmath={"contract", "reassoc"}, forceinline=True)
+
+
+def releasing_kernel(function: F) -> F:
+    """Compile a function as `kernel` does, which runs without the interpreter's lock: several may run in threads."""
+    return _compiled(function, fastmath={"contract", "reassoc"}, nogil=True)
+
+
+def exact_kernel(function: F) -> F:
+    """Compile a function as `kernel` does, but without any fast-math licence, so that it rounds as Python and NumPy do.
+
+    For twins of environments written in Python: a fused multiply-add would change the bits. The function runs without the
+    interpreter's lock. (The empty set of licences must be said: a function that says nothing inherits its first caller's.)
+    """
+    return _compiled(function, fastmath=set(), nogil=True)
+
+
+def _compiled(function: F, **options: Any) -> F:
+    """Compile a function with numba's options, and keep its machine code on disk for as long as it is up to date.
 
     Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
-    away here if any file of the package, or beside the function, is newer: an edited rule is never silently the old one.
+    away here if any file with kernels in it, of the package or beside the function, is newer: an edited rule is never
+    silently the old one.
+
+    With the environment variable ``NUMBA_DISABLE_JIT=1`` it is the function itself, which a debugger can enter.
     """
-    options: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy", "forceinline": True}
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return function
+    options["error_model"] = "numpy"
     try:
         compiled: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder that machine code could be kept in
@@ -51,7 +76,7 @@ def kernel(function: F) -> F:
 @cache
 def _last_change(folder: Path) -> float:
     files = folder.rglob("*.py") if folder == _PACKAGE else folder.glob("*.py")
-    return max((file.stat().st_mtime for file in files), default=0.0)
+    return max((file.stat().st_mtime for file in files if b"kernel" in file.read_bytes()), default=0.0)
 
 
 TINY = 1e-18
@@ -64,5 +89,8 @@ Left alone they decay into subnormal floats, with which the processor computes t
 
 @kernel
 def flush(x: float, tiny: float, zero: float) -> float:
-    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions)."""
-    return x if abs(x) > tiny else zero
+    """Return x, or zero where |x| ≤ tiny (both of x's type, so that a loop over this becomes vector instructions).
+
+    NaN stays NaN: it must be noticed, not flushed away.
+    """
+    return zero if abs(x) <= tiny else x

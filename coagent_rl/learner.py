@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from coagent_rl.arrays import N_UPDATES, NOISE_STEP, SCHEDULE_STEPS, SIGNALS, Arrays
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import SIGNALS
-from coagent_rl.optimizers import N_UPDATES, OPTIMIZERS, SCHEDULE_STEPS
+from coagent_rl.networks.layout import RATE_END, RATE_START
+from coagent_rl.optimizers import OPTIMIZERS
 from coagent_rl.schedules import LinearSchedule
 
 
@@ -21,65 +22,91 @@ class Learner:
 
     Args:
         network: whose parameters are learned.
-        n_envs: number of environment rows.
+        n_rows: number of environments, or of transitions in a batch.
         learning_rate: one rate per layer; a frozen layer has rate zero.
         optimizer: a name in `coagent_rl.optimizers.OPTIMIZERS`.
-        trace_decay: γλ per step.
+        trace_decay: γλ per step; with 0 there are no traces.
         weight_decay: c in -2cw.
         name: of the learning rate, for its error messages.
         frozen_layers: indices of layers that keep their initial parameters.
-        delayed: whether to keep a ring of the last steps, for traces that lag behind by layer.
+        options: the numbers that the rule itself needs.
+        store: what the rule keeps from step to step beside traces, four-dimensional.
+        has_traces: whether there are traces where their decay is zero.
+
+    Attributes:
+        arrays: the plain tuple that kernels take, see `coagent_rl.arrays.LearnerArrays`.
     """
 
-    _PER_ENVIRONMENT = ("traces", "signals", "ring", "ring_starts")
+    _PER_ENVIRONMENT = ("traces", "signals", "store")
 
     def __init__(
         self,
         network: Network,
-        n_envs: int,
+        n_rows: int,
         learning_rate: LinearSchedule,
         optimizer: str,
         trace_decay: float,
         weight_decay: float = 0.0,
         name: str = "learning_rate",
         frozen_layers: tuple[int, ...] = (),
-        delayed: bool = False,
+        options: Sequence[float] = (),
+        store: np.ndarray | None = None,
+        has_traces: bool = False,
     ) -> None:
         if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
+        dtype, size = network.parameters.dtype, network.parameters.size
         self.network = network
-        self.rates = learning_rate.table(network.depth, name)
+        self.constants = network.constants.copy()
+        self.rates = self.constants[:, RATE_START : RATE_END + 1].T
+        self.rates[:] = learning_rate.table(network.depth, name)
         self.rates[:, list(frozen_layers)] = 0.0
-        self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, 0.0])
-        self.activity = network.activity(n_envs)
-        self.traces = np.zeros((n_envs, network.parameters.size), network.parameters.dtype)
-        self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
-        n_slots = network.depth if delayed else 0
-        self.ring = np.zeros((n_slots, 2, n_envs, network.width), network.parameters.dtype)
-        self.ring_starts = np.zeros((n_slots, n_envs), bool)
+        self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, *options], float)
+        self.counters = np.zeros(2)
+        self.memory = np.zeros((3, size), dtype)
+        self.traces = np.zeros((n_rows if trace_decay > 0.0 or has_traces else 0, size), dtype)
+        self.activity = network.activity(n_rows)
+        self.noise = np.zeros((0, 0, 0), dtype)
+        self.store = np.zeros((0, 0, 0, 0), dtype) if store is None else store.astype(dtype)
         self._collect()
 
     def _collect(self) -> None:
-        network = self.network
         self.signals = self.activity[SIGNALS]
-        self.arguments = (
+        self.arrays: Arrays = self.acting(self.activity)
+
+    def acting(self, activity: np.ndarray) -> Arrays:
+        """The learner's arrays with room of another number of rows for what the units do, shape (5, n_rows, width)."""
+        network = self.network
+        return (
             network.layout,
-            network.constants,
+            self.constants,
             self.settings,
-            self.rates,
+            self.counters,
             network.parameters,
             self.memory,
             self.traces,
-            self.activity,
+            activity,
+            self.noise,
+            self.store,
         )
-        """The first arguments of every learning kernel, in its order."""
+
+    def set_noise(self, block: np.ndarray) -> None:
+        """Take a block of noise to draw with, see `coagent_rl.noise.Noise`."""
+        self.noise = block
+        self._collect()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("signals", "arguments")}
+        return {name: value for name, value in vars(self).items() if name not in ("rates", "signals", "arrays")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        self.rates = self.constants[:, RATE_START : RATE_END + 1].T
         self._collect()  # views and arguments must be of the copy's own arrays
+
+    @property
+    def n_rows(self) -> int:
+        """Number of environments, or of transitions in a batch."""
+        return int(self.activity.shape[1])
 
     def learning_rates(self, time: float) -> np.ndarray:
         """Learning rate of each layer after ``time`` environment steps."""
@@ -87,8 +114,8 @@ class Learner:
         return np.asarray(start + min(time / self.settings[SCHEDULE_STEPS], 1.0) * (end - start))
 
     def state_dict(self) -> dict[str, th.Tensor]:
-        """Traces, signals, ring of past steps, the optimizer's memory and its number of updates, as copies."""
-        return copies(self._arrays(), self.settings)
+        """Traces, signals, what the rule keeps, the optimizer's memory and its number of updates, as copies."""
+        return copies(self._arrays(), self.counters)
 
     def load_state_dict(self, state: Mapping[str, th.Tensor], strict: bool = True) -> None:
         """Put back what `state_dict` gave.
@@ -98,26 +125,26 @@ class Learner:
         Raises:
             ValueError: for missing or unknown names (where ``strict``), or the memory of another network.
         """
-        put_back(state, self._arrays(), self.settings, self._PER_ENVIRONMENT, strict)
+        put_back(state, self._arrays(), self.counters, self._PER_ENVIRONMENT, strict)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in (*self._PER_ENVIRONMENT, "memory")}
 
 
-def copies(arrays: Mapping[str, np.ndarray], settings: np.ndarray) -> dict[str, th.Tensor]:
+def copies(arrays: Mapping[str, np.ndarray], counters: np.ndarray) -> dict[str, th.Tensor]:
     """Return copies of arrays, and the optimizer's number of updates, as a state."""
     tensors = {name: th.from_numpy(array.copy()) for name, array in arrays.items()}
-    return {**tensors, "n_updates": th.tensor(int(settings[N_UPDATES]))}
+    return {**tensors, "n_updates": th.tensor(int(counters[N_UPDATES]))}
 
 
 def put_back(
     state: Mapping[str, th.Tensor],
     arrays: Mapping[str, np.ndarray],
-    settings: np.ndarray,
+    counters: np.ndarray,
     per_environment: Sequence[str],
     strict: bool,
 ) -> None:
-    """Put a state that `copies` made back into the arrays and settings.
+    """Put a state that `copies` made back into the arrays and counters.
 
     Args:
         per_environment: names that are passed over where the number of environments is another.
@@ -132,7 +159,7 @@ def put_back(
     for name in sorted(known & set(state)):
         given = np.asarray(state[name])
         if name == "n_updates":
-            settings[N_UPDATES] = float(given)
+            counters[N_UPDATES], counters[NOISE_STEP] = float(given), 0.0
         elif given.shape == arrays[name].shape:
             arrays[name][...] = given
         elif name not in per_environment or given.ndim != arrays[name].ndim:

@@ -50,7 +50,6 @@ class Noise:
         self.last = last
         self._before_block = copy.deepcopy((rng, last))
         self.block = np.zeros((0, 0, 0), np.float32)
-        self.exploring = np.zeros((0, 0, 0), bool)  # only `ReinforceThomas` switches units off
         self.cursor = cursor
 
     def __reduce__(self) -> tuple[type[Noise], tuple[np.random.Generator, int, np.ndarray | None]]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 
+from coagent_rl.arrays import N_UPDATES, OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, LearnerArrays
 from coagent_rl.kernel import TINY, Array, flush, kernel
-from coagent_rl.networks.layout import BIASES, END, WEIGHTS
+from coagent_rl.networks.layout import RATE_END, RATE_START, Place, place
+from coagent_rl.traces import three_factor_update
 
 OPTIMIZERS = {"sgd": 0, "rmsprop": 1, "adam": 2}
 SGD, RMSPROP, ADAM = range(3)
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 RMSPROP_DECAY = 0.99
+
+LIMIT = 1e18
+"""No direction may be as large as this: its square would overflow single precision, and a parameter whose running mean of
+squares is infinite never moves again. Whatever comes near it has diverged."""
+
+BLOCK = 512  # numbers of a direction that are made at once and used while they are in the processor's nearest cache
 
 
 @kernel
@@ -73,44 +81,150 @@ def step(
             parameters[k] += α * direction[k] - lost * parameters[k]
 
 
-# Rows of `memory`, of shape (3, n_parameters): the direction that the rule asks for, running means of it and of its square.
-DIRECTION, FIRST, SECOND = range(3)
-# Entries of `settings`.
-OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, TRACE_DECAY, N_UPDATES = range(5)
+@kernel
+def below_limit(values: Array) -> bool:
+    """Whether all of a 1-D array are within ±`LIMIT`; NaN is not."""
+    real = values.dtype.type
+    limit, zero, one, beyond = real(LIMIT), real(0.0), real(1.0), real(0.0)  # all of one type, for vector instructions
+    for k in range(values.size):
+        beyond += zero if abs(values[k]) < limit else one
+    return beyond == zero
 
 
 @kernel
-def ascend(layout: Array, settings: Array, rates: Array, parameters: Array, memory: Array, time: float) -> None:
+def largest(values: Array) -> float:
+    """Largest absolute value of a 1-D array; infinity if one is NaN."""
+    real = values.dtype.type
+    zero, one, result, unordered = real(0.0), real(1.0), real(0.0), real(0.0)
+    for k in range(values.size):
+        size = abs(values[k])
+        result = size if size > result else result
+        unordered += zero if size == size else one
+    return math.inf if unordered > zero else float(result)
+
+
+@kernel
+def changes_below_limit(learner: LearnerArrays) -> bool:
+    """Write the changes, score × signal / n_rows, and say whether every input × change is within ±`LIMIT`."""
+    layout, values, scores, signals, changes = (
+        learner.layout,
+        learner.values,
+        learner.scores,
+        learner.signals,
+        learner.changes,
+    )
+    n_rows = values.shape[0]
+    share = changes.dtype.type(1.0 / n_rows)
+    fine = True
+    for index in range(layout.shape[0]):
+        here = place(layout, index)
+        greatest_input, greatest_change = 1.0, 0.0  # the biases' input is one
+        for row in range(n_rows):
+            for k in range(here.slot, here.slot + here.n_biases):
+                changes[row, k] = share * scores[row, k] * signals[row, k]
+            greatest_input = max(greatest_input, largest(values[row, here.inputs : here.inputs + here.n_inputs]))
+            greatest_change = max(greatest_change, largest(changes[row, here.slot : here.slot + here.n_biases]))
+        fine = fine and greatest_input * greatest_change * n_rows < LIMIT
+    return fine
+
+
+@kernel
+def outer_products(here: Place, first: int, last: int, values: Array, changes: Array, direction: Array) -> None:
+    """Δ_ij = Σ_rows x_i change_j for the inputs ``first`` ≤ i < ``last`` of a layer, into a vector, row by row.
+
+    An input of zero, such as a Bernoulli unit that did not fire, costs nothing.
+    """
+    n = here.n_pre
+    weights = direction[: (last - first) * n].reshape(last - first, n)
+    for row in range(values.shape[0]):
+        change = changes[row, here.slot : here.slot + n]
+        for i in range(first, last):
+            x = values[row, here.inputs + i]
+            if row == 0:
+                for j in range(n):
+                    weights[i - first, j] = x * change[j]
+            elif x != 0.0:
+                for j in range(n):
+                    weights[i - first, j] += x * change[j]
+
+
+@kernel
+def ascend(learner: LearnerArrays, time: float, has_direction: bool) -> None:
     """One optimizer step on every layer, each with its own learning rate.
 
+    Where the direction is not there yet, it is made from inputs and changes, a block at a time, so that only parameters and
+    moments travel through memory.
+
+    The weights, not the biases, shrink by α 2cw beside what the optimizer does (Chung 2022, "Experiments"; decoupled as in
+    Loshchilov & Hutter 2019, since an optimizer that divides by the size of the direction would make any c as strong as the
+    rule itself).
+
     Args:
-        layout: see `Network`.
-        settings: OPTIMIZER code; SCHEDULE_STEPS, length of the linear schedule of the rates in environment steps;
-            WEIGHT_DECAY c: the weights, not the biases, shrink by α 2cw beside what the optimizer does (Chung 2022,
-            "Experiments"; decoupled as in Loshchilov & Hutter 2019, since an optimizer that divides by the size of the
-            direction would make any c as strong as the rule itself);
-            N_UPDATES, number of steps taken, which is increased.
-        rates: shape (2, depth), learning rates at the start and at the end of the schedule.
-        parameters: shape (n_parameters,), updated in place.
-        memory: shape (3, n_parameters), whose DIRECTION is read and whose FIRST and SECOND are updated in place.
-        time: environment steps so far.
+        learner: see `coagent_rl.arrays.LearnerArrays`; parameters, moments and the number of updates change.
+        time: environment steps so far, for the learning rates' schedule.
+        has_direction: whether ``learner.direction`` is given.
     """
-    settings[N_UPDATES] += 1.0
-    corrections = adam_corrections(settings[N_UPDATES])
+    settings, counters, layout, constants = learner.settings, learner.counters, learner.layout, learner.constants
+    parameters, direction, first, second = learner.parameters, learner.direction, learner.first, learner.second
+    values, changes = learner.values, learner.changes
+    counters[N_UPDATES] += 1.0
+    corrections = adam_corrections(counters[N_UPDATES])
     progress = min(time / settings[SCHEDULE_STEPS], 1.0)
+    optimizer = int(settings[OPTIMIZER])
     for index in range(layout.shape[0]):
-        w, b, end = layout[index, WEIGHTS], layout[index, BIASES], layout[index, END]
-        rate = rates[0, index] + progress * (rates[1, index] - rates[0, index])
-        if rate != 0.0:
-            decay = 2.0 * settings[WEIGHT_DECAY] * rate
-            for start, stop, lost in ((w, b, decay), (b, end, 0.0)):
-                step(
-                    settings[OPTIMIZER],
-                    memory[DIRECTION, start:stop],
-                    rate,
-                    corrections,
-                    lost,
-                    parameters[start:stop],
-                    memory[FIRST, start:stop],
-                    memory[SECOND, start:stop],
+        here = place(layout, index)
+        start = constants[index, RATE_START]
+        rate = start + progress * (constants[index, RATE_END] - start)
+        if rate == 0.0:
+            continue
+        decay = 2.0 * settings[WEIGHT_DECAY] * rate
+        if not has_direction:
+            for k in range(here.biases, here.end):
+                total = changes[0, here.slot + k - here.biases]
+                for row in range(1, changes.shape[0]):
+                    total += changes[row, here.slot + k - here.biases]
+                direction[k] = total
+        n_at_once = here.n_inputs if has_direction else max(1, BLOCK // here.n_pre)
+        n_blocks = (here.n_inputs + n_at_once - 1) // n_at_once
+        for block in range(n_blocks + 1):
+            # The weights, block by block, then the biases.
+            begin = min(here.weights + block * n_at_once * here.n_pre, here.biases)
+            end = min(begin + n_at_once * here.n_pre, here.biases) if block < n_blocks else here.end
+            from_direction = begin
+            if block < n_blocks and not has_direction:
+                from_direction = 0
+                outer_products(
+                    here, block * n_at_once, min((block + 1) * n_at_once, here.n_inputs), values, changes, direction
                 )
+            step(
+                optimizer,
+                direction[from_direction : from_direction + end - begin],
+                rate,
+                corrections,
+                decay if block < n_blocks else 0.0,
+                parameters[begin:end],
+                first[begin:end],
+                second[begin:end],
+            )
+
+
+@kernel
+def update(learner: LearnerArrays, time: float) -> bool:
+    """Move every parameter by its trace × signal, or where there are no traces by its input × score × signal.
+
+    Args:
+        learner: see `coagent_rl.arrays.LearnerArrays`, with the signals and the traces, or the scores, of this step.
+        time: environment steps so far.
+
+    Returns:
+        Whether the direction is finite and below `LIMIT`; nothing is learned where it is not.
+    """
+    has_traces = learner.traces.shape[0] > 0
+    if has_traces:
+        three_factor_update(learner)
+        fine = below_limit(learner.direction)
+    else:
+        fine = changes_below_limit(learner)
+    if fine:
+        ascend(learner, time, has_traces)
+    return fine

@@ -1,22 +1,27 @@
 """Eligibility traces: when did a weight earn the credit that arrives now?
 
-Every environment row has a trace of its own for every parameter, so that episodes that run side by side never mix.
+Every environment row has a trace of its own for every parameter, so that episodes that run side by side never mix. Where
+γλ = 0 a trace would only repeat the present step: there is none, and the update is made from inputs and scores directly
+(`coagent_rl.optimizers.update`).
 """
 
 from __future__ import annotations
 
+from coagent_rl.arrays import N_UPDATES, TRACE_DECAY, LearnerArrays
 from coagent_rl.kernel import TINY, Array, flush, kernel
-from coagent_rl.networks.forward import SCORES, SIGNALS, VALUES
+from coagent_rl.networks.layout import Place, place, weights_of
+
+# What a delay line, `LearnerArrays.store` of shape (depth, 3, n_rows, width), holds of each of the last steps; of the starts
+# of episodes only the first column is used.
+PAST_VALUES, PAST_SCORES, PAST_STARTS = range(3)
 
 
 @kernel
-def accumulate_layer(
-    layout: Array, index: int, values: Array, scores: Array, start: bool, decay: float, trace: Array
-) -> None:
+def accumulate_layer(here: Place, values: Array, scores: Array, start: bool, decay: float, trace: Array) -> None:
     """Accumulating trace e ← decay·e + x ⊗ score of one layer in one row, cleared first where an episode starts.
 
     Args:
-        layout, index: see `Network`; which layer.
+        here: where the layer lies.
         values, scores: shape (width,), inputs x and scores ∂ log π / ∂z.
         start: whether the values belong to an episode's first step.
         decay: γλ.
@@ -26,10 +31,10 @@ def accumulate_layer(
     """
     real = trace.dtype.type
     keep, tiny, zero = real(decay), real(TINY), real(0.0)
-    _, _, n_in, n_pre, _, n_biases, w, b, end, inputs, slot = layout[index]
-    score = scores[slot : slot + n_biases]
-    weights = trace[w:b].reshape(n_in, n_pre)
-    biases = trace[b:end]
+    n_in, n_pre, n_biases, inputs = here.n_inputs, here.n_pre, here.n_biases, here.inputs
+    score = scores[here.slot : here.slot + n_biases]
+    weights = weights_of(here, trace)
+    biases = trace[here.biases : here.end]
     if start or decay == 0.0:
         for i in range(n_in):
             x = values[inputs + i]
@@ -47,83 +52,66 @@ def accumulate_layer(
 
 
 @kernel
-def accumulate(layout: Array, activity: Array, episode_starts: Array, decay: float, traces: Array) -> None:
-    """Accumulate the traces of all layers and rows.
+def accumulate(learner: LearnerArrays, episode_starts: Array) -> None:
+    """Accumulate the traces of all layers and rows from the values and scores of the present step, if there are traces.
 
     Args:
-        layout: see `Network`.
-        activity: shape (4, n_rows, width), whose VALUES and SCORES are read.
+        learner: see `coagent_rl.arrays.LearnerArrays`; its traces are updated in place.
         episode_starts: shape (n_rows,), whether the values belong to an episode's first step.
-        decay: γλ.
-        traces: shape (n_rows, n_parameters), updated in place.
     """
+    layout, values, scores, traces = learner.layout, learner.values, learner.scores, learner.traces
+    decay = learner.settings[TRACE_DECAY]
     for row in range(traces.shape[0]):
         for index in range(layout.shape[0]):
-            accumulate_layer(
-                layout, index, activity[VALUES, row], activity[SCORES, row], episode_starts[row], decay, traces[row]
-            )
+            here = place(layout, index)
+            accumulate_layer(here, values[row], scores[row], episode_starts[row], decay, traces[row])
 
 
 @kernel
-def accumulate_delayed(
-    layout: Array,
-    activity: Array,
-    episode_starts: Array,
-    decay: float,
-    traces: Array,
-    ring: Array,
-    ring_starts: Array,
-    n_steps: int,
-) -> None:
+def accumulate_delayed(learner: LearnerArrays, episode_starts: Array) -> None:
     """Accumulate traces of which layer l, of L, lags L - l steps behind: every layer lives that far in the past.
 
     The output layer's trace sees the present step, the layer below it the step before, and so on; also the clearing at an
     episode's start lags, so that the reinforcement of an episode's end still reaches the hidden layers a few steps later.
+    The delay line is ``learner.store``.
 
     Args:
-        layout … traces: see `accumulate`; ``activity`` is the present step's.
-        ring: shape (L, 2, n_rows, width), the last L steps' VALUES and SCORES, updated in place.
-        ring_starts: shape (L, n_rows), whether these steps were an episode's first.
-        n_steps: number of steps so far, the present one not counted.
+        learner, episode_starts: see `accumulate`.
 
     Source: Chung (2022), eqs. 13 and 17, in which λ^l(k) shifts the trace of layer l by L - l steps.
     """
-    depth = layout.shape[0]
-    now = n_steps % depth
-    ring[now, 0] = activity[VALUES]
-    ring[now, 1] = activity[SCORES]
-    ring_starts[now] = episode_starts
+    layout, traces, past = learner.layout, learner.traces, learner.store
+    depth, steps_before, decay = layout.shape[0], int(learner.counters[N_UPDATES]), learner.settings[TRACE_DECAY]
+    now = steps_before % depth
+    past[now, PAST_VALUES] = learner.values
+    past[now, PAST_SCORES] = learner.scores
+    for row in range(traces.shape[0]):
+        past[now, PAST_STARTS, row, 0] = episode_starts[row]
     for index in range(depth):
         lag = depth - 1 - index
-        if lag > n_steps:
+        if lag > steps_before:
             continue
-        then = (n_steps - lag) % depth
+        then = (steps_before - lag) % depth
+        here = place(layout, index)
         for row in range(traces.shape[0]):
-            accumulate_layer(
-                layout, index, ring[then, 0, row], ring[then, 1, row], ring_starts[then, row], decay, traces[row]
-            )
+            started = past[then, PAST_STARTS, row, 0] > 0.0
+            accumulate_layer(here, past[then, PAST_VALUES, row], past[then, PAST_SCORES, row], started, decay, traces[row])
 
 
 @kernel
-def three_factor_update(layout: Array, activity: Array, traces: Array, direction: Array) -> None:
-    """Δ = trace × signal, averaged over the rows: every unit's three-factor update.
-
-    Args:
-        layout: see `Network`.
-        activity: shape (4, n_rows, width), whose SIGNALS are the reinforcement that each pre-activation receives.
-        traces: shape (n_rows, n_parameters).
-        direction: shape (n_parameters,), overwritten.
-    """
-    signals = activity[SIGNALS]
+def three_factor_update(learner: LearnerArrays) -> None:
+    """Δ = trace × signal, averaged over the rows: every unit's three-factor update, written into ``learner.direction``."""
+    layout, direction, traces, signals = learner.layout, learner.direction, learner.traces, learner.signals
     share = direction.dtype.type(1.0 / traces.shape[0])
     for index in range(layout.shape[0]):
-        _, _, n_in, n_pre, _, n_biases, w, b, end, _, slot = layout[index]
-        weights = direction[w:b].reshape(n_in, n_pre)
-        biases = direction[b:end]
+        here = place(layout, index)
+        n_in, n_pre, n_biases = here.n_inputs, here.n_pre, here.n_biases
+        weights = weights_of(here, direction)
+        biases = direction[here.biases : here.end]
         for row in range(traces.shape[0]):
-            signal = signals[row, slot : slot + n_biases]
-            trace = traces[row, w:b].reshape(n_in, n_pre)
-            bias_trace = traces[row, b:end]
+            signal = signals[row, here.slot : here.slot + n_biases]
+            trace = weights_of(here, traces[row])
+            bias_trace = traces[row, here.biases : here.end]
             if row == 0:
                 for i in range(n_in):
                     for j in range(n_pre):

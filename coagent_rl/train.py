@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coagent_rl.files import is_about_input
+from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train a coagent network. Hyperparameters come from the package's YAML files unless given.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    p.add_argument("--algo", default="weight_max", help="algorithm: weight_max, reinforce, …")
+    p.add_argument("--algo", default="weight_max", help=f"{', '.join(ALGORITHMS)}, or module:Class")
     p.add_argument("--env", default="CartPole-v1", help="id of a Gymnasium environment, or module:id")
     p.add_argument("-n", "--n-timesteps", type=int, help="length of training in time steps [from the YAML file]")
     p.add_argument("--n-episodes", type=int, help="length of training in episodes [from the YAML file]")
@@ -56,14 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     """Train, and return the run's folder."""
-    from coagent_rl.training.hyperparameters import (
-        check_algorithm,
-        check_env_kwargs,
-        check_environment,
-        check_keys,
-        override,
-        parse_pairs,
-    )
+    from coagent_rl.training.hyperparameters import check_env_kwargs, check_environment, check_keys, override, parse_pairs
 
     algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
     least = {"n_timesteps": 1, "n_episodes": 1, "n_envs": 1, "eval_episodes": 1, "final_eval_episodes": 0}
@@ -73,19 +67,18 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {value}, not {given}.")
     if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
         raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
-    changes = parse_pairs(arguments.hyperparams)
-    check_keys(changes, algorithm, "-params")
-    for name in ("n_timesteps", "n_episodes"):
-        if getattr(arguments, name) is not None:
-            changes[name] = getattr(arguments, name)
-    if changes.get("n_timesteps") is not None and changes.get("n_episodes") is not None:
-        raise ValueError("Give --n-timesteps or --n-episodes, not both.")
-    settings, env_kwargs = starting_point(arguments, algorithm, env_id)
-    settings = override(settings, changes)
-    env_kwargs = {**env_kwargs, **parse_pairs(arguments.env_kwargs)}
-    check_env_kwargs(env_id, env_kwargs)
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
+    env_changes = parse_pairs(arguments.env_kwargs)
+    check_env_kwargs(env_id, env_changes)
+    replaced = parse_pairs(arguments.hyperparams)
+    lengths = {name: value for name in ("n_timesteps", "n_episodes") if (value := getattr(arguments, name)) is not None}
+    changes = {**replaced, **lengths}
+    if changes.get("n_timesteps") is not None and changes.get("n_episodes") is not None:
+        raise ValueError("Give --n-timesteps or --n-episodes, not both.")
+    check_keys(replaced, algorithm, "-params")  # only now: it imports the algorithm, which takes seconds
+    settings, env_kwargs = starting_point(arguments, algorithm, env_id)
+    settings, env_kwargs = override(settings, changes), {**env_kwargs, **env_changes}
 
     import numpy as np
 
@@ -94,7 +87,7 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     from coagent_rl.training.run import Options, train
 
     seed = arguments.seed if arguments.seed is not None else int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-    folder = new_run(Path(arguments.log_folder), algorithm, env_id)
+    folder = new_run(Path(arguments.log_folder), algorithm_folder(algorithm), env_id)
     write_text(folder / "command.txt", shlex.join(["python", *command]) + "\n")
     write_yaml(folder / "args.yml", {**vars(arguments), "seed": seed})
     write_yaml(
@@ -135,7 +128,7 @@ def starting_point(arguments: argparse.Namespace, algorithm: str, env_id: str) -
     a file of settings; otherwise the algorithm's.
     """
     from coagent_rl.training.files import read_config
-    from coagent_rl.training.hyperparameters import check_keys, load_hyperparameters
+    from coagent_rl.training.hyperparameters import check_env_kwargs, check_keys, load_hyperparameters
 
     if arguments.trained_agent is not None and arguments.conf_file is None:
         folder = Path(arguments.trained_agent).parent
@@ -144,6 +137,7 @@ def starting_point(arguments: argparse.Namespace, algorithm: str, env_id: str) -
             if config["algo"] != algorithm:
                 raise ValueError(f"{arguments.trained_agent} was trained by {config['algo']}, not by {algorithm}.")
             check_keys(config["settings"], algorithm, str(folder / "config.yml"))
+            check_env_kwargs(env_id, config["env_kwargs"])
             return config["settings"], config["env_kwargs"]
     return load_hyperparameters(algorithm, env_id, arguments.conf_file), {}
 

@@ -5,8 +5,9 @@ Conventions of the files: gradients are of a loss to be minimised, the library's
 
 import numpy as np
 
+from coagent_rl.arrays import DIRECTION
 from coagent_rl.networks import Layer, Network
-from coagent_rl.optimizers import DIRECTION, EPSILON, RMSPROP_DECAY
+from coagent_rl.optimizers import EPSILON, RMSPROP_DECAY
 from coagent_rl.supervised.baselines import GlobalBaseline, StateBaseline, make_baseline
 from coagent_rl.supervised.critics import LayerCritics
 from coagent_rl.supervised.learner import BatchLearner

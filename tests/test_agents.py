@@ -12,6 +12,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import A2C
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CheckpointCallback,
@@ -24,33 +25,17 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure as configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import (
-    Backprop,
-    DecentralizedDDPG,
-    LinearSchedule,
-    MAPProp,
-    NodePerturbation,
-    Reinforce,
-    ReinforceThomas,
-    STEBackprop,
-    WeightMax,
-)
+from coagent_rl import DecentralizedDDPG, LinearSchedule, MAPProp, Reinforce, WeightMax
 from coagent_rl.agents import CoagentPolicy
+from coagent_rl.registry import ALGORITHMS, algorithm_class
 
-AGENTS = [
-    WeightMax,
-    Reinforce,
-    ReinforceThomas,
-    STEBackprop,
-    Backprop,
-    MAPProp,
+VARIANTS = [
     partial(WeightMax, trace_form="pipelined"),
     partial(WeightMax, critic="map_prop"),
     partial(MAPProp, critic="td"),
-    DecentralizedDDPG,
     partial(DecentralizedDDPG, td_source="neuron"),
-    NodePerturbation,
 ]
+AGENTS = [*(algorithm_class(name) for name in ALGORITHMS), *VARIANTS]
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 
 
@@ -61,6 +46,7 @@ class Scripted(gym.Env):
         self.observation_space = observation_space or spaces.Box(-1, 1, (2,))
         self.action_space = action_space or spaces.Discrete(2)
         self.steps = self.episode = 0
+        self.huge_reward = False
         self.bad_reward_at, self.bad_observation_at = bad_reward_at, bad_observation_at
 
     def reset(self, *, seed=None, options=None):
@@ -75,9 +61,21 @@ class Scripted(gym.Env):
         observation = self.np_random.uniform(-1, 1, 2).astype(np.float32)
         if self.steps == self.bad_observation_at:
             observation[1] = np.nan
-        reward = float("inf") if self.steps == self.bad_reward_at else 1.0
+        reward = float("inf") if self.steps == self.bad_reward_at else 1e22 if self.huge_reward else 1.0
         over = self.clock == 3
         return observation, reward, over and self.episode % 2 == 0, over and self.episode % 2 == 1, {}
+
+
+def kind(agent) -> type:
+    return getattr(agent, "func", agent)
+
+
+def skip_unless_supported(agent, env: str = "CartPole-v1", n_envs: int = 1) -> None:
+    space = gym.make(env).action_space
+    if not isinstance(space, kind(agent).supported_action_spaces):
+        pytest.skip(f"{kind(agent).__name__} does not take {space} actions")
+    if n_envs > 1 and not kind(agent).supports_multi_env:
+        pytest.skip(f"{kind(agent).__name__} learns from one environment only")
 
 
 def make(agent=WeightMax, env="CartPole-v1", **kwargs):
@@ -108,6 +106,8 @@ class Steps(BaseCallback):
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("n_envs", [1, 3])
 def test_same_seed_same_result(agent, n_envs) -> None:
+    skip_unless_supported(agent, n_envs=n_envs)
+
     def train(seed):
         return flat(make(agent, make_vec_env("CartPole-v1", n_envs, seed=seed), seed=seed).learn(600))
 
@@ -127,6 +127,7 @@ def test_a_seed_is_not_disturbed_by_other_models() -> None:
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_training_in_two_calls_equals_training_in_one(agent, env) -> None:
+    skip_unless_supported(agent, env)
     schedule = LinearSchedule(1e-2, 1e-3, 600)
     whole = make(agent, env, actor_learning_rate=schedule, critic_learning_rate=schedule).learn(700)
     parts = make(agent, env, actor_learning_rate=schedule, critic_learning_rate=schedule).learn(333)
@@ -139,16 +140,18 @@ def test_training_in_two_calls_equals_training_in_one(agent, env) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, tmp_path) -> None:
     """In the middle of an episode, of a noise block and of a schedule, with a normaliser."""
+    skip_unless_supported(agent, env)
+    n_envs = 2 if kind(agent).supports_multi_env else 1
 
     def environment():
-        return VecNormalize(make_vec_env(env, 2, seed=1))
+        return VecNormalize(make_vec_env(env, n_envs, seed=1))
 
     kwargs = {
         "actor_learning_rate": LinearSchedule(1e-2, 1e-3, 900),
         "critic_learning_rate": 1e-3,
         "optimizer": optimizer,
     }
-    if getattr(agent, "func", agent) is not DecentralizedDDPG:  # whose traces are its critics'
+    if kind(agent).actor_has_traces:
         kwargs["actor_lambda"] = 0.8
     whole = make(agent, environment(), **kwargs)
     expected = Steps()
@@ -157,7 +160,7 @@ def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, t
 
     first = make(agent, environment(), **kwargs).learn(502)
     first.save(tmp_path / "model")
-    resumed = getattr(agent, "func", agent).load(tmp_path / "model", env=first.get_env(), force_reset=False)
+    resumed = kind(agent).load(tmp_path / "model", env=first.get_env(), force_reset=False)
     seen = Steps()
     resumed.learn(400, callback=seen, reset_num_timesteps=False)
     np.testing.assert_array_equal(seen.seen, expected.seen)
@@ -172,7 +175,7 @@ def test_loading_for_another_number_of_environments() -> None:
     model.save(file)
     file.seek(0)
     other = WeightMax.load(file, env=make_vec_env("CartPole-v1", 3))
-    assert other.actor.traces.shape[0] == 3
+    assert other.critic_learner.traces.shape[0] == 3
     other.learn(90, reset_num_timesteps=False)
     assert other.num_timesteps == 190
 
@@ -544,3 +547,74 @@ def test_several_environments_average_their_updates() -> None:
     memory = model.critic_learner.memory[0]
     traces, δ = model.critic_learner.traces, model.critic_model.td_errors
     np.testing.assert_allclose(memory, (traces * δ[:, None]).mean(axis=0), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("units", ["bernoulli", "softplus", "tanh", "relu", "sigmoid", "gaussian_softplus"])
+@pytest.mark.parametrize("network", ["actor", "critic"])
+def test_diverged_parameters_are_noticed(units, network) -> None:
+    """A comparison with NaN is false: no limit may swallow it."""
+    model = make(Reinforce, policy_kwargs={**SMALL, "units": units, "critic_units": "softplus"})
+    getattr(model.policy, network).weights(0)[0, :] = np.nan
+    before = model.policy.actor.weights(1).copy()
+    with pytest.raises(ValueError, match="diverged"):
+        model.learn(50)
+    np.testing.assert_array_equal(model.policy.actor.weights(1), before)
+
+
+@pytest.mark.parametrize("critic", ["td", "map_prop", None])
+@pytest.mark.parametrize("actor_lambda", [0.0, 0.8])
+def test_a_reward_that_would_stop_learning_for_good_is_an_error(critic, actor_lambda) -> None:
+    """Adam's second moments would be infinite and the parameters never move again."""
+    model = make(env=Scripted(), critic=critic, actor_lambda=actor_lambda).learn(30)
+    model.env.envs[0].unwrapped.huge_reward = True
+    before = model.policy.parameters_to_vector()
+    with pytest.raises(ValueError, match=r"the rewards were \[1.e\+22\]"):
+        model.learn(30, reset_num_timesteps=False)
+    np.testing.assert_array_equal(model.policy.parameters_to_vector(), before)
+
+
+def test_models_that_have_diverged_are_neither_saved_nor_loaded(tmp_path) -> None:
+    model = make()
+    model.save(tmp_path / "model")
+    before = (tmp_path / "model.zip").read_bytes()
+    model.policy.actor.weights(0)[0, 0] = np.inf
+    with pytest.raises(ValueError, match="not all finite"):
+        model.save(tmp_path / "model")
+    assert (tmp_path / "model.zip").read_bytes() == before
+    BaseAlgorithm.save(model, tmp_path / "diverged")
+    with pytest.raises(ValueError, match="not all finite"):
+        WeightMax.load(tmp_path / "diverged")
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (None, "policy must be one of .'MlpPolicy'.*not None"),
+        ("CnnPolicy", "not 'CnnPolicy'"),
+        (A2C, "a subclass of Coagent"),
+    ],
+)
+def test_unknown_policies(policy, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        WeightMax(policy, "CartPole-v1")
+
+
+def test_another_device_is_ignored_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="runs on the CPU; device='cuda'"):
+        make(device="cuda")
+
+
+def test_one_learning_rate_for_both_networks() -> None:
+    model = make(learning_rate=0.5, critic_learning_rate=[0.1, 0.2])
+    np.testing.assert_array_equal(model.actor_learner.learning_rates(0), [0.5] * 3)
+    np.testing.assert_array_equal(model.critic_learner.learning_rates(0), [0.1, 0.2])
+    np.testing.assert_array_equal(make(NodePerturbation, "Pendulum-v1").actor_learner.learning_rates(0), [1e-4] * 3)
+
+
+def test_units_per_layer() -> None:
+    model = make(Reinforce, policy_kwargs={**SMALL, "units": ["relu", "bernoulli"]})
+    assert [layer.kind for layer in model.policy.actor.layers] == ["relu", "bernoulli", "softmax_reference"]
+    with pytest.raises(ValueError, match="2 kinds were given .* for 1 hidden layers"):
+        make(Reinforce, policy_kwargs={"net_arch": [4], "units": ["relu", "bernoulli"]})
+    with pytest.raises(ValueError, match="not 'relu' ones; possible are bernoulli"):
+        make(policy_kwargs={**SMALL, "units": ["relu", "bernoulli"]})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coagent_rl import DecentralizedDDPG, Reinforce
+from coagent_rl import DecentralizedDDPG, Reinforce, WeightMax
 from coagent_rl.analysis import (
     NeuronWatch,
     absolute_correlation,
@@ -88,6 +88,8 @@ def test_neuron_states() -> None:
     assert states.one_sign[0] == pytest.approx(1 / 2)
     with pytest.raises(ValueError, match="not finite"):
         neuron_states(model, np.full((1, 2), np.nan))
+    with pytest.raises(ValueError, match="neuron_states describes DecentralizedDDPG agents, not WeightMax"):
+        neuron_states(WeightMax("MlpPolicy", "CartPole-v1"), np.zeros((3, 4)))
     with pytest.raises(ValueError, match="follows DecentralizedDDPG agents, not Reinforce"):
         Reinforce("MlpPolicy", "CartPole-v1").learn(1, callback=NeuronWatch())
 

@@ -1,5 +1,8 @@
 """The measuring code itself: what it watches it must not change, and what it reports must be what it says."""
 
+import importlib
+import json
+import pkgutil
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,13 +12,55 @@ import torch as th
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
+import benchmarks
+from benchmarks import decentralized_ddpg, map_prop, pictures, tune, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
-from benchmarks.runs import Run, execute, execute_all, read
+from benchmarks.runs import Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
-from benchmarks.tables import interval
+from benchmarks.tables import Method, Table, interval
+from coagent_rl.training.files import compact_returns
 from tests.clock import Clock
 
 DEPTH = len(HIDDEN) + 1
+COMMANDS = [
+    module
+    for found in pkgutil.iter_modules(benchmarks.__path__)
+    if hasattr(module := importlib.import_module(f"benchmarks.{found.name}"), "main")
+]
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
+def test_help_of_a_benchmark_runs_nothing(module, capsys) -> None:
+    before = pictures.PICTURE.stat().st_mtime_ns
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"])
+    assert end.value.code == 0
+    assert "usage" in capsys.readouterr().out
+    assert pictures.PICTURE.stat().st_mtime_ns == before
+
+
+def test_a_picture_that_is_there_is_not_overwritten(tmp_path, capsys) -> None:
+    there = tmp_path / "there.png"
+    there.write_text("old")
+    with pytest.raises(SystemExit) as end:
+        pictures.main(["--output", str(there)])
+    assert end.value.code == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert there.read_text() == "old"
+    pictures.main(["--output", str(there), "--overwrite"])
+    assert there.read_bytes().startswith(b"\x89PNG")
+
+
+def test_weight_max_can_be_tuned(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.tune.RESULTS", tmp_path)
+    words = ["weight_max", "CartPole-v1", "--n-timesteps", "200", "--trials"]
+    tune.main([*words, "1"])
+    tune.main([*words, "2"])  # goes on where it stopped
+    lines = (tmp_path / "tuning" / "weight_max-CartPole-v1.jsonl").read_text().splitlines()
+    trials = [json.loads(line) for line in lines]
+    assert [trial["trial"] for trial in trials] == [0, 1]
+    assert all(set(trial["drawn"]) == {"actor_learning_rate", "actor_lambda"} for trial in trials)
+    assert trials[0]["drawn"] != trials[1]["drawn"]
 
 
 def ddpg(env=ENV) -> DDPG:
@@ -143,3 +188,45 @@ def test_a_run_that_fails_keeps_no_other_from_being_made(tmp_path, monkeypatch) 
         execute_all(runs, 1)
     assert read(runs[0]) is None
     assert read(runs[1]) is not None
+
+
+@pytest.mark.parametrize(
+    ("returns", "n_bytes"),
+    [([1.0, -1.0, -1.0, 1.0] * 5, 3), ([500.0, -1.0, 9.0], 6), ([1.0, 0.0, -1.0], 6), ([1.5, 40_000.0], 8), ([40_000.0], 4)],
+)
+def test_returns_are_kept_small_and_whole(returns, n_bytes, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.runs.RESULTS", tmp_path)
+    run, arrays = Run("t", "m", "CartPole-v1", 0, "reinforce", {}), compact_returns(np.array(returns))
+    assert sum(array.nbytes for array in arrays.values()) == n_bytes
+    run.path.parent.mkdir(parents=True)
+    facts = json.dumps({"settings": {}, "episodes": len(returns)})
+    np.savez_compressed(run.path, facts=np.array(facts), **arrays)
+    np.testing.assert_array_equal(read(run)[0], returns)
+
+
+def test_parameters_are_kept_where_a_command_reads_them(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.runs.RESULTS", tmp_path)
+    changes = {"n_timesteps": 210, "policy_kwargs": {"net_arch": [3, 2]}}
+    methods = {name: Method(name, "reinforce", "reinforce", {}, {"CartPole-v1": {}}) for name in ("kept", "stripped")}
+    table = Table("t", {"CartPole-v1": changes}, methods, {}, {"kept": ["CartPole-v1"]})
+    kept, stripped = (table.runs(name, "CartPole-v1", [0])[0] for name in methods)
+    execute_all([kept, stripped], 1)
+    model = trained_model(kept)
+    assert np.any(model.policy.actor.parameters != initial_model(kept).policy.actor.parameters)
+    with pytest.raises(ValueError, match="holds no parameters"):
+        trained_model(stripped)
+
+
+@pytest.mark.parametrize(
+    "table", [weight_max.TABLE1, map_prop.TABLE, decentralized_ddpg.TABLE], ids=lambda table: table.name
+)
+def test_committed_tables_are_made_of_the_committed_runs(table) -> None:
+    assert table.markdown(range(10)) == (table.folder / "table.md").read_text(encoding="utf-8")
+
+
+def test_networks_that_commands_read_are_there() -> None:
+    for table in (weight_max.TABLE1, map_prop.TABLE):
+        for method, envs in table.networks.items():
+            for run in (table.runs(method, env_id, [0])[0] for env_id in envs):
+                with np.load(run.path) as file:
+                    assert file["parameters"].dtype == np.float32

@@ -1,4 +1,4 @@
-"""train.py and evaluate.py, as a user calls them."""
+"""train.py, as a user calls it."""
 
 import json
 import os
@@ -14,19 +14,13 @@ import yaml
 
 from coagent_rl import WeightMax, evaluate, train
 from coagent_rl.files import write_whole
+from coagent_rl.registry import ALGORITHMS, algorithm_class
 from coagent_rl.training.evaluation import bootstrap_interval
 from coagent_rl.training.files import new_run
-from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS, load_hyperparameters, override, parse_pairs
-from coagent_rl.training.run import algorithm_class
+from coagent_rl.training.hyperparameters import RUN_KEYS, check_environment, load_hyperparameters, override, parse_pairs
+from tests.command_line import QUICK, RATES, run_train
 
 ROOT = Path(__file__).parents[1]
-QUICK = ["--seed", "1", "--final-eval-episodes", "3", "-params", "policy_kwargs:dict(net_arch=[8])"]
-RATES = ["actor_learning_rate:[1e-2,1e-3]", "critic_learning_rate:1e-2"]
-
-
-def run_train(folder: Path, *words: str) -> Path:
-    assert train.main(["-f", str(folder), *QUICK, *RATES, *words]) == 0
-    return sorted(folder.glob("*/*"), key=lambda path: path.stat().st_mtime)[-1]
 
 
 def test_a_run_leaves_all_its_files(tmp_path, capsys) -> None:
@@ -242,7 +236,16 @@ def test_env_kwargs_wrapper_and_slashes(tmp_path) -> None:
         (["--algo", "weightmax"], "Unknown algorithm 'weightmax'. Did you mean weight_max"),
         (["-params", "gama:0.9"], "Unknown key 'gama' in -params for weight_max. Did you mean gamma"),
         (["-params", "gamma"], "Expected key:value, not 'gamma'"),
-        (["-params", "gamma:__import__('os')"], "neither a Python literal nor a plain word"),
+        (
+            ["-params", "gamma:__import__('os')"],
+            "of 'gamma', \"__import__('os')\", is neither a Python literal nor a plain word",
+        ),
+        (["-params", "gamma:0,9)"], "Write for example gamma:0.9, critic:td, actor_learning_rate:[1e-2,1e-3] or"),
+        (["--env-kwargs", "gravity:("], "The value of 'gravity', '(', is neither"),
+        (["--env", "ALE/Pong-v5"], "Name it ale_py:ALE/Pong-v5"),
+        (["--env", "PongNoFrameskip-v4"], "the package ale-py"),
+        (["--env", "MiniGrid-Empty-5x5-v0"], "the package minigrid"),
+        (["--env", "Nothing"], "Unknown environment 'Nothing'. One of your own is module:id"),
         (["-params", "gamma:2"], "gamma must lie in"),
         (["-params", "gamma:high"], "gamma must be a number"),
         (["-params", "actor_learning_rate:fast"], "actor_learning_rate must be a number"),
@@ -271,6 +274,16 @@ def test_wrong_arguments_of_train(tmp_path, capsys, words, message) -> None:
     assert train.main(["-f", str(tmp_path), *words]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.zip"))
+
+
+def test_which_package_brings_an_environment(monkeypatch) -> None:
+    where = "coagent_rl.training.hyperparameters.find_spec"
+    monkeypatch.setattr(where, lambda _: None)
+    with pytest.raises(ValueError, match=r"the package ale-py, which is not installed \(pip install ale-py\). Name it"):
+        check_environment("ALE/Pong-v5")
+    monkeypatch.setattr(where, lambda _: "found")
+    with pytest.raises(ValueError, match=r"the package highway-env\. Name it highway_env:highway-fast-v0"):
+        check_environment("highway-fast-v0")
 
 
 def test_a_length_of_training_is_needed(tmp_path, capsys) -> None:
@@ -304,6 +317,8 @@ def test_unknown_keys_in_yaml(tmp_path) -> None:
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_shipped_hyperparameters_are_valid(algorithm) -> None:
     for env_id in ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "coagent_rl/Multiplexer-v0", "Pendulum-v1"):
+        if not isinstance(gym.make(env_id).action_space, algorithm_class(algorithm).supported_action_spaces):
+            continue
         settings = override(load_hyperparameters(algorithm, env_id), {})
         arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
         algorithm_class(algorithm)("MlpPolicy", env_id, **arguments)
@@ -318,74 +333,6 @@ def test_pairs() -> None:
         "e": None,
         "f": {"k": (1,)},
     }
-
-
-def test_evaluate(tmp_path, capsys) -> None:
-    folder = run_train(tmp_path, "-n", "600", "--eval-freq", "300")
-    words = ["--n-episodes", "4", "--seed", "5", "--json", str(tmp_path / "result.json")]
-    assert evaluate.main([str(folder), *words, "--record", str(tmp_path / "episode.gif")]) == 0
-    printed = capsys.readouterr().out
-    assert "mean ± standard deviation" in printed
-    assert "95 % confidence interval" in printed
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert result["deterministic"] is True
-    assert result["mean_return"] == pytest.approx(np.mean(result["returns"]))
-    assert len(result["lengths"]) == 4
-    from PIL import Image
-
-    with Image.open(tmp_path / "episode.gif") as gif:
-        assert gif.n_frames > 5
-    assert evaluate.main(["-f", str(tmp_path), *words, "--load-best"]) == 0  # the newest run, like RL Zoo's enjoy
-    first = json.loads((tmp_path / "result.json").read_text())
-    assert first["model"].endswith("best_model.zip")
-    assert evaluate.main(["-f", str(tmp_path), *words, "--load-best"]) == 0
-    assert json.loads((tmp_path / "result.json").read_text()) == first
-    assert evaluate.main([str(folder), *words, "--stochastic"]) == 0
-    assert json.loads((tmp_path / "result.json").read_text())["deterministic"] is False
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nowhere"], "nowhere is not a run's folder"),
-        (["--algo", "reinforce", "-f", "nowhere"], "There is no run at all of reinforce on CartPole-v1"),
-        (["--algo", "weightmax"], "Unknown algorithm 'weightmax'. Did you mean weight_max"),
-        (["--n-episodes", "0"], "--n-episodes must be at least 1"),
-        (["--record", "x.mp4"], "--record takes a .gif file"),
-    ],
-)
-def test_wrong_arguments_of_evaluate(capsys, words, message) -> None:
-    assert evaluate.main(words) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_broken_files_of_a_run(tmp_path, capsys) -> None:
-    folder = run_train(tmp_path, "-n", "50", "-params", "normalize:true", *RATES, *QUICK[-1:])
-    config, statistics, model = (folder / name for name in ("config.yml", "vecnormalize.pkl", "CartPole-v1.zip"))
-    for path, content, message in (
-        (statistics, statistics.read_bytes()[:50], "vecnormalize.pkl cannot be read"),
-        (model, model.read_bytes()[:500], "is not a saved model"),
-        (config, b"a: [", "config.yml cannot be read"),
-        (config, b"", "'algo' is missing"),
-        (config, b"{algo: weight_max, env: CartPole-v1, env_kwargs: {}}", "'settings' is missing"),
-    ):
-        whole = path.read_bytes()
-        path.write_bytes(content)
-        assert evaluate.main([str(folder)]) == 2
-        assert message in capsys.readouterr().err
-        path.write_bytes(whole)
-    assert evaluate.main([str(folder), "--json", str(tmp_path)]) == 2
-    assert "--json takes a file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("env", ["coagent_rl/Multiplexer-v0", "coagent_rl/Corridor-v0"])
-def test_what_cannot_be_drawn_is_not_recorded(tmp_path, capsys, env) -> None:
-    folder = run_train(tmp_path, "-n", "20", "--env", env, "--final-eval-episodes", "0")
-    capsys.readouterr()
-    assert evaluate.main([str(folder), "--n-episodes", "2", "--record", str(tmp_path / "x.gif")]) == 2
-    out, err = capsys.readouterr()
-    assert "cannot be drawn as an image" in err
-    assert "return" not in out  # it says so before it evaluates
 
 
 def test_help_needs_no_torch() -> None:

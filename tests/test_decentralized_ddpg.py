@@ -9,16 +9,18 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 
 from coagent_rl import DecentralizedDDPG, NodePerturbation
-from coagent_rl.agents import CoagentPolicy
-from coagent_rl.agents.decentralized_ddpg import learn_deterministic_policy, means_of_values
-from coagent_rl.agents.reinforce import learn_reinforce
-from coagent_rl.critics.per_neuron import NeuronCritics
+from coagent_rl.agents import CoagentAlgorithm, CoagentPolicy
+from coagent_rl.agents.replay import means_of_values, value_columns
+from coagent_rl.arrays import MEANS, N_UPDATES, SIGNALS, VALUES, named, transition_of
+from coagent_rl.credit.deterministic_policy_gradient import learn_deterministic_policy
+from coagent_rl.credit.reinforce import learn_reinforce
+from coagent_rl.critics import NeuronCritics, RewardCritic, TDLambdaCritic
+from coagent_rl.critics.per_neuron import FEATURES, TARGET_WEIGHTS, judge_neurons, look_at_slopes
 from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import MEANS, VALUES, forward
+from coagent_rl.networks.forward import forward
 from coagent_rl.noise import Noise, correlate
-from coagent_rl.optimizers import TRACE_DECAY
 from coagent_rl.schedules import constant_schedule
 from coagent_rl.training.run import Options, train
 from tests.clock import Clock
@@ -28,14 +30,18 @@ KINDS = ["linear", "compatible", "quadratic"]
 SLOPES = {"tanh": lambda m: 1 - m**2, "sigmoid": lambda m: m * (1 - m), "relu": lambda m: 1.0 * (m > 0)}
 
 
-def make(n_rows: int = 1, units: str = "gaussian_tanh", **kwargs) -> tuple[Learner, NeuronCritics]:
+def make(
+    n_rows: int = 1, units: str = "gaussian_tanh", shared: bool = False, actor_decay: float = 0.0, **kwargs
+) -> tuple[Learner, NeuronCritics]:
     layers = [Layer(units, 5, deviation=0.3), Layer("gaussian_sigmoid", 4, deviation=0.2), Layer("gaussian_tanh", 2)]
     network = Network(3, layers, dtype=np.float64)
     network.initialise(np.random.default_rng(0), bias_range=0.5)
-    learner = Learner(network, n_rows, constant_schedule([0.01, 0.02, 0.03]), "sgd", 0.0)
+    learner = Learner(network, n_rows, constant_schedule([0.01, 0.02, 0.03]), "sgd", actor_decay)
+    values = Network(3, [Layer("softplus", 3), Layer("linear", 1)], dtype=np.float64)
+    value_learner = Learner(values, n_rows, constant_schedule(0.0), "sgd", 0.0, options=[0.9])
     arguments = {
+        "shared": TDLambdaCritic(network, value_learner) if shared else RewardCritic(network, n_rows),
         "kind": "compatible",
-        "shared": False,
         "learning_rate": constant_schedule([0.1, 0.2, 0.3]),
         "optimizer": "sgd",
         "discount": 0.9,
@@ -45,7 +51,7 @@ def make(n_rows: int = 1, units: str = "gaussian_tanh", **kwargs) -> tuple[Learn
     }
     critics = NeuronCritics(network, n_rows, **arguments)
     critics.weights[:] = np.random.default_rng(1).standard_normal(critics.weights.size)
-    critics.target_weights[:] = np.random.default_rng(2).standard_normal(critics.weights.size)
+    critics.memory[TARGET_WEIGHTS] = np.random.default_rng(2).standard_normal(critics.weights.size)
     critics.target_parameters[:] += 0.1
     return learner, critics
 
@@ -53,7 +59,25 @@ def make(n_rows: int = 1, units: str = "gaussian_tanh", **kwargs) -> tuple[Learn
 def act(learner: Learner, observations: np.ndarray, rng: np.random.Generator) -> None:
     network = learner.network
     noise = network.draw_noise(rng, 1, len(observations))
-    assert forward(network.layout, network.constants, network.parameters, learner.activity, observations, noise, 0, 0)
+    assert forward(network.structure, learner.activity, observations, noise, 0, 0)
+
+
+def learn(learner: Learner, critics: NeuronCritics, transition: tuple[np.ndarray, ...], time: int) -> None:
+    """One learning step of critics and neurons; of shared critics from the rewards as TD errors of the shared critic."""
+    if isinstance(critics.shared, RewardCritic):
+        assert critics.learn(learner, transition, time)
+    else:
+        actor, given = named(learner.arrays), transition_of(transition)
+        assert judge_neurons(actor, critics.learners, given, time, given.rewards, critics.reinforcements)
+    assert learn_deterministic_policy(learner.arrays, critics.reinforcements, transition[-1], time)
+
+
+def weights_of_critics(critics: NeuronCritics, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of one layer's critics and of their target copies, shape (n_features, n); views."""
+    row = critics.arrays[0][index]
+    both = critics.weights, critics.memory[TARGET_WEIGHTS]
+    weights, targets = (array[row[6] : row[8]].reshape(row[2], row[3]) for array in both)
+    return weights, targets
 
 
 class Neuron:
@@ -89,22 +113,23 @@ class Neuron:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("units", ["gaussian_tanh", "gaussian_relu"])
-def test_updates_are_those_of_single_neurons(kind, shared, units) -> None:
+@pytest.mark.parametrize(("units", "decay"), [("gaussian_tanh", 0.63), ("gaussian_relu", 0.63), ("gaussian_tanh", 0.0)])
+def test_updates_are_those_of_single_neurons(kind, shared, units, decay) -> None:
     """Two environments, several steps, with starts, ends and ignored steps, against a loop over neurons."""
-    n_rows, decay, discount = 2, 0.63, 0.9
-    learner, critics = make(n_rows, units, kind=kind, shared=shared)
+    n_rows, discount = 2, 0.9
+    learner, critics = make(n_rows, units, kind=kind, shared=shared, trace_decay=decay)
+    assert len(critics.traces) == (n_rows if decay else 0)
     network, rng = learner.network, np.random.default_rng(3)
     names = [layer.kind.removeprefix("gaussian_") for layer in network.layers]
     neurons = []
-    for index, (name, row) in enumerate(zip(names, critics.layout, strict=True)):
-        shape, n_in = (row[2], row[3]), network.layout[index, 2]
-        w, target = (array[row[6] : row[8]].reshape(shape) for array in (critics.weights, critics.target_weights))
-        neurons.append([Neuron(kind, shared, name, n_in, w[:, j], target[:, j]) for j in range(row[3])])
+    for index, name in enumerate(names):
+        (w, target), n_in = weights_of_critics(critics, index), network.layout[index, 2]
+        neurons.append([Neuron(kind, shared, name, n_in, w[:, j], target[:, j]) for j in range(w.shape[1])])
     traces = [[[neuron.e.copy() for neuron in layer] for layer in neurons] for _ in range(n_rows)]
     starts = np.array([True, True])
     for time in range(6):
-        act(learner, rng.standard_normal((n_rows, 3)), rng)
+        observations = rng.standard_normal((n_rows, 3))
+        act(learner, observations, rng)
         ends, reinforcements = rng.standard_normal((n_rows, 3)), rng.standard_normal(n_rows)
         terminated, ignored = np.array([time == 2, False]), np.array([False, time == 3])
         target_network = Network(3, network.layers, dtype=np.float64)
@@ -112,9 +137,7 @@ def test_updates_are_those_of_single_neurons(kind, shared, units) -> None:
         after, _ = target_network.activities(ends, mode=2)
         values, means = learner.activity[VALUES].copy(), learner.activity[MEANS].copy()
         parameters = network.parameters.copy()
-        critics.learn(learner.activity, reinforcements, ends, terminated, ignored, starts, time)
-        arguments = (starts, time, critics.layout, critics.weights, critics.kind)
-        learn_deterministic_policy(*learner.arguments, *arguments)
+        learn(learner, critics, (observations, reinforcements, ends, terminated, ignored, starts), time)
         for index, layer in enumerate(neurons):
             inputs, slot, n_in = network.layout[index, 9], network.layout[index, 10], network.layout[index, 2]
             α, β = 0.1 * (index + 1), 0.01 * (index + 1)
@@ -145,9 +168,12 @@ def test_updates_are_those_of_single_neurons(kind, shared, units) -> None:
                 np.testing.assert_allclose(computed, expected, rtol=1e-9, atol=1e-12)
                 if not shared:
                     neuron.target += 0.05 * (neuron.w - neuron.target)
-            row = critics.layout[index]
-            w = critics.weights[row[6] : row[8]].reshape(row[2], row[3])
+            w, target = weights_of_critics(critics, index)
             np.testing.assert_allclose(w, np.transpose([neuron.w for neuron in layer]), rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(target, np.transpose([neuron.target for neuron in layer]), rtol=1e-9, atol=1e-12)
+        copied = target_network.parameters
+        followed = copied if shared else copied + 0.05 * (parameters - copied)
+        np.testing.assert_allclose(critics.target_parameters, followed, rtol=1e-12, atol=1e-15)
         starts = terminated | ignored
 
 
@@ -157,25 +183,22 @@ def test_no_neuron_reads_another_ones_weights_or_critic(kind, shared) -> None:
     def update(disturb: bool) -> list[np.ndarray]:
         learner, critics = make(kind=kind, shared=shared)
         network, rng = learner.network, np.random.default_rng(3)
-        act(learner, rng.standard_normal((1, 3)), rng)
-        row = critics.layout[1]
-        w = critics.weights[row[6] : row[8]].reshape(row[2], row[3])
-        target = critics.target_weights[row[6] : row[8]].reshape(row[2], row[3])
+        observations = rng.standard_normal((1, 3))
+        act(learner, observations, rng)
+        w, target = weights_of_critics(critics, 1)
         if disturb:  # everything but the second layer's neuron 2, and what lies below it
-            others = np.arange(row[3]) != 2
+            others = np.arange(w.shape[1]) != 2
             for array in (w, target, network.weights(1)):
                 array[:, others] += 1.0
             for index in (0, 2):
-                own = critics.layout[index]
-                critics.weights[own[6] : own[8]] -= 1.0
-                critics.target_weights[own[6] : own[8]] += 2.0
+                of_others, targets_of_others = weights_of_critics(critics, index)
+                of_others -= 1.0
+                targets_of_others += 2.0
             network.weights(2)[:] += 1.0
             network.weights(0)[:] -= 1.0
         before = [w[:, 2].copy(), network.weights(1)[:, 2].copy()]
         flags = (np.array([False]), np.array([False]), np.array([True]))
-        critics.learn(learner.activity, np.ones(1), rng.standard_normal((1, 3)), *flags, 0)
-        arguments = (np.ones(1, bool), 0, critics.layout, critics.weights, critics.kind)
-        learn_deterministic_policy(*learner.arguments, *arguments)
+        learn(learner, critics, (observations, np.ones(1), rng.standard_normal((1, 3)), *flags), 0)
         return [w[:, 2] - before[0], network.weights(1)[:, 2] - before[1]]
 
     for own, disturbed in zip(update(False), update(True), strict=True):
@@ -188,9 +211,9 @@ def test_the_slope_of_a_linear_critic_is_the_same_in_every_state() -> None:
     for kind, constant in (("linear", True), ("compatible", False), ("quadratic", False)):
         learner, critics = make(n_rows=50, kind=kind)
         act(learner, rng.standard_normal((50, 3)), rng)
-        arguments = (np.ones(50, bool), 0, critics.layout, critics.weights, critics.kind)
-        learn_deterministic_policy(*learner.arguments, *arguments)
-        slopes = learner.activity[3][:, learner.network.slot(1)]
+        assert look_at_slopes(learner.arrays, critics.arrays, critics.reinforcements)
+        assert learn_deterministic_policy(learner.arrays, critics.reinforcements, np.ones(50, bool), 0)
+        slopes = learner.activity[SIGNALS][:, learner.network.slot(1)]
         assert np.all(np.ptp(slopes, axis=0) < 1e-12) == constant
 
 
@@ -251,15 +274,15 @@ def test_replay(td_source) -> None:
     model.learn(58)
     np.testing.assert_array_equal(model.policy.actor.parameters, before)
     model.learn(42, reset_num_timesteps=False)
-    assert model.neuron_critics.settings[-1] == 3 * 5  # at the steps 60, 70, 80, 90 and 100
-    buffer, network = model.replay_buffer, model.policy.actor
+    assert model.neuron_critics.counters[N_UPDATES] == 3 * 5  # at the steps 60, 70, 80, 90 and 100
+    buffer, network = model.replay_buffer.buffer, model.policy.actor
     assert buffer.size() == 50
     stored = buffer.actions[:50, 0]
     hidden = slice(0, 8)
     activity = network.activity(50)
-    activity[VALUES][:, :3], activity[VALUES][:, model._value_columns] = buffer.observations[:50, 0], stored
+    activity[VALUES][:, :3], activity[VALUES][:, value_columns(network)] = buffer.observations[:50, 0], stored
     network.parameters[:] = before
-    means_of_values(network.layout, network.constants, network.parameters, activity)
+    means_of_values(network.structure, activity[VALUES], activity[MEANS])
     tried = stored[:30, hidden] - activity[MEANS][:30, network.slot(0)]  # of the time before learning
     assert np.std(tried) == pytest.approx(0.03, rel=0.3)
     assert np.all(np.abs(stored[:, -1]) <= 1.0)  # as the environment saw it
@@ -304,14 +327,14 @@ def test_a_run_keeps_its_replay_buffer(tmp_path) -> None:
     assert (tmp_path / "replay_buffer.pkl").is_file()
     options = Options(trained_agent=str(tmp_path / "Pendulum-v1.zip"), final_eval_episodes=0)
     result = train("decentralized_ddpg", "Pendulum-v1", {**settings, "n_timesteps": 10}, 0, options)
-    assert result.model.replay_buffer.size() == 160
+    assert result.model.replay_buffer.buffer.size() == 160
 
 
 def test_replay_marks_the_cut_step_of_one_environment_only() -> None:
     """With zero_td_error, an environment that is cut does not take the transitions of the others with it."""
     env = SerialVecEnv([lambda n=n: Monitor(gym.wrappers.TimeLimit(gym.make("Pendulum-v1"), n)) for n in (5, 200)])
     kwargs = {"buffer_size": 400, "truncation": "zero_td_error", "policy_kwargs": SMALL}
-    buffer = DecentralizedDDPG("MlpPolicy", env, seed=0, **kwargs).learn(100).replay_buffer
+    buffer = DecentralizedDDPG("MlpPolicy", env, seed=0, **kwargs).learn(100).replay_buffer.buffer
     assert buffer.size() == 50
     np.testing.assert_array_equal(buffer.timeouts[:50].sum(axis=0), [10, 0])
 
@@ -320,7 +343,7 @@ def test_replay_marks_the_cut_step_of_one_environment_only() -> None:
 def test_divergence_is_an_error_that_names_the_rate(td_source) -> None:
     kwargs = {"critic_kind": "quadratic", "optimizer": "sgd", "neuron_critic_learning_rate": 1e6, "policy_kwargs": SMALL}
     model = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", td_source=td_source, critic_learning_rate=0.0, seed=0, **kwargs)
-    with pytest.raises(ValueError, match=r"neurons' critics are not finite at time step .* neuron_critic_learning_rate"):
+    with pytest.raises(ValueError, match=r"neurons' critics are not finite.* neuron_critic_learning_rate.*\(Time step \d+;"):
         model.learn(3000)
 
 
@@ -330,15 +353,14 @@ def test_only_its_own_policy_is_accepted() -> None:
 
 
 def test_node_perturbation_is_a_loop_over_neurons() -> None:
-    learner, _ = make(n_rows=2)
-    network, rng = learner.network, np.random.default_rng(7)
     decay, e = 0.8, {}
-    learner.settings[TRACE_DECAY] = decay
+    learner, _ = make(n_rows=2, actor_decay=decay)
+    network, rng = learner.network, np.random.default_rng(7)
     for step in range(4):
         act(learner, rng.standard_normal((2, 3)), rng)
         weights = [network.weights(i).copy() for i in range(3)]
         starts, td_errors = np.array([step == 0, step in (0, 2)]), rng.standard_normal(2)
-        learn_reinforce(*learner.arguments, td_errors, starts, 0)
+        assert learn_reinforce(learner.arrays, np.repeat(td_errors[:, None], network.width, axis=1), starts, 0)
         for i, (kind, σ) in enumerate((("tanh", 0.3), ("sigmoid", 0.2), ("tanh", network.layers[2].deviation))):
             for j in range(network.layers[i].n_values):
                 change = 0.0
@@ -359,17 +381,18 @@ def test_replayed_transitions_belong_together(truncation, monkeypatch) -> None:
     kwargs = {"buffer_size": 60, "learning_starts": 20, "batch_size": 16, "actor_learning_rate": 0.0}
     model = DecentralizedDDPG("MlpPolicy", Clock(), seed=0, policy_kwargs=SMALL, truncation=truncation, **kwargs)
     network, did, rows = model.policy.actor, {}, []
-    learn_from, learn_batch = model._learn_from, model._learn_batch
+    columns = value_columns(network)
+    learn_from, learn_batch = model._learn_from, CoagentAlgorithm._learn_from
 
     def spy_on_acting(observations, *others) -> None:
         learn_from(observations, *others)
-        did[float(observations[0, 0])] = model._acting[VALUES][0, model._value_columns].copy()
+        did[float(observations[0, 0])] = model._acting[VALUES][0, columns].copy()
 
-    def spy(observations, rewards, ends, terminated, ignored, episode_starts) -> None:
-        activity = model.actor.activity
+    def spy(agent, observations, rewards, ends, terminated, ignored, episode_starts) -> None:
+        activity = agent.actor_learner.activity
         for row in range(16):
             t = float(observations[row, 0])
-            np.testing.assert_array_equal(activity[VALUES][row, model._value_columns], did.get(t, newest()))
+            np.testing.assert_array_equal(activity[VALUES][row, columns], did.get(t, newest()))
             means = network.activities(observations[row : row + 1], mode=2)[1][0, network.slot(0)]
             np.testing.assert_allclose(activity[MEANS][row, network.slot(0)], means, rtol=1e-5)
             assert ends[row, 0] == t + 1
@@ -379,13 +402,13 @@ def test_replayed_transitions_belong_together(truncation, monkeypatch) -> None:
             assert ignored[row] == (last and not terminates and truncation == "zero_td_error")
             rows.append(t)
         assert np.all(episode_starts)
-        learn_batch(observations, rewards, ends, terminated, ignored, episode_starts)
+        learn_batch(agent, observations, rewards, ends, terminated, ignored, episode_starts)
 
     def newest() -> np.ndarray:
-        return model._acting[VALUES][0, model._value_columns]
+        return model._acting[VALUES][0, columns]
 
     monkeypatch.setattr(model, "_learn_from", spy_on_acting)
-    monkeypatch.setattr(model, "_learn_batch", spy)
+    monkeypatch.setattr(CoagentAlgorithm, "_learn_from", spy)
     model.learn(100)
     assert len(set(rows)) > 60
 
@@ -393,14 +416,34 @@ def test_replayed_transitions_belong_together(truncation, monkeypatch) -> None:
 def test_traces_reach_back_in_the_agent() -> None:
     """One step's error also moves what the critics learned of the step before, unless λ = 0 or an episode began."""
 
-    def learned(neuron_critic_lambda: float) -> np.ndarray:
+    def learned(neuron_critic_lambda: float) -> list[np.ndarray]:
         kwargs = {"actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "optimizer": "sgd", "policy_kwargs": SMALL}
         model = DecentralizedDDPG("MlpPolicy", Clock(), seed=0, neuron_critic_lambda=neuron_critic_lambda, **kwargs)
-        return model.learn(2).neuron_critics.traces.copy(), model.learn(3, reset_num_timesteps=False).neuron_critics.traces
+        critics, found = model.neuron_critics, []
+        for n in (2, 3):
+            model.learn(n, reset_num_timesteps=False)
+            # Without traces what is learned goes with the features of the present step.
+            found.append(critics.traces[0].copy() if len(critics.traces) else critics.memory[FEATURES].copy())
+        assert len(critics.traces) == (neuron_critic_lambda > 0.0)
+        return found
 
     (second, start), (alone, alone_start) = learned(0.9), learned(0.0)
     assert np.abs(second - alone).max() > 0.01
     np.testing.assert_array_equal(start, alone_start)  # step 5 begins an episode
+
+
+@pytest.mark.parametrize("critic", ["td", "map_prop"])
+def test_neurons_learn_from_the_error_of_the_critic_that_they_share(critic) -> None:
+    kwargs = {"actor_learning_rate": 0.0, "critic_learning_rate": 0.0, "policy_kwargs": SMALL, "critic": critic}
+    model = DecentralizedDDPG("MlpPolicy", Clock(), seed=0, **kwargs)
+    for t in (1, 2, 3):
+        model.learn(1, reset_num_timesteps=False)
+        errors, shared = model.neuron_critics.errors[0, value_columns(model.policy.actor)], model.neuron_critics.td_errors[0]
+        np.testing.assert_array_equal(errors, np.float32(shared))
+        if critic == "td":
+            values = model.policy.critic.activities(np.array([[t], [t + 1.0]]), mode=2)[0][:, -1]
+            assert shared == pytest.approx((t + 1) / 1000 + 0.99 * values[1] - values[0], rel=1e-5, abs=1e-7)
+        assert shared != 0.0
 
 
 class Follow(gym.Env):

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import math
 import pkgutil
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import coagent_rl
+from coagent_rl.analysis.known import TASKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +39,9 @@ def test_adding_a_rule(tmp_path) -> None:
         run(check, tmp_path)
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
 def test_links_and_placeholders(path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "@@" not in text
@@ -50,6 +54,18 @@ def test_readme(tmp_path) -> None:
     assert blocks
     for block in blocks:
         run(block, tmp_path)
+
+
+def test_comparing() -> None:
+    (block,) = code_blocks(ROOT / "docs" / "comparing.md")
+    assert "| CartPole-v1 | Weight Max " in run(block, ROOT)
+
+
+def test_levels_in_the_page_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
+    for env_id, task in TASKS.items():
+        possible = "unknown" if math.isinf(task.low) else f"{task.low:g} … {task.high:g}"
+        assert f"| {env_id} | {possible} | {task.random:g} | {task.reference:g} | {task.source} |" in text
 
 
 @pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.walk_packages(coagent_rl.__path__, "coagent_rl.")))

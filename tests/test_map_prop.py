@@ -1,5 +1,7 @@
 """MAP Propagation: the relaxation, the actor and the critic."""
 
+from collections.abc import Sequence
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,14 +9,14 @@ import torch as th
 from gymnasium import spaces
 
 from coagent_rl import MAPProp, Reinforce, WeightMax
-from coagent_rl.agents.map_prop import learn_map_prop
 from coagent_rl.analysis import relaxation_energies, relaxation_figure, update_angles
-from coagent_rl.credit.map_prop import ascend_likelihood, divide_by_noise, relax
+from coagent_rl.arrays import MEANS, SCORES, VALUES, named
+from coagent_rl.credit.map_prop import ascend_likelihood, divide_by_noise, learn_map_prop, relax
 from coagent_rl.critics.map_prop import MAPPropCritic, learn_map_prop_critic
 from coagent_rl.envs.action_map import ReleasedActionMap
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward
+from coagent_rl.networks.forward import forward
 from coagent_rl.noise import Noise
 from coagent_rl.schedules import constant_schedule
 
@@ -25,20 +27,17 @@ KINDS = ["gaussian_softplus", "gaussian_relu", "gaussian_tanh", "gaussian_sigmoi
 OUTPUTS = [Layer("softmax", 3, 2.0), Layer("softmax_reference", 3, 0.7), Layer("gaussian_linear", 2, deviation=0.6)]
 
 
-def make(kind: str = "gaussian_softplus", output: Layer = OUTPUTS[0], depth: int = 3, seed: int = 0) -> Learner:
+def make(
+    kind: str = "gaussian_softplus", output: Layer = OUTPUTS[0], depth: int = 3, seed: int = 0, options: Sequence[float] = ()
+) -> Learner:
     hidden = [Layer(kind, 7 - index, 1.3, deviation=0.2 + 0.1 * index) for index in range(depth - 1)]
     network = Network(4, [*hidden, output], dtype=np.float64)
     network.initialise(np.random.default_rng(seed), bias_range=0.5)
-    learner = Learner(network, 1, constant_schedule(0.01), "sgd", trace_decay=0.0)
+    learner = Learner(network, 1, constant_schedule(0.01), "sgd", trace_decay=0.0, options=options)
     noise = network.draw_noise(np.random.default_rng(seed + 1), 1, 1)
     x = np.random.default_rng(seed + 2).standard_normal((1, 4))
-    assert forward(network.layout, network.constants, network.parameters, learner.activity, x, noise, 0, 0)
+    assert forward(network.structure, learner.activity, x, noise, 0, 0)
     return learner
-
-
-def structure(learner: Learner) -> tuple:
-    network = learner.network
-    return network.layout, network.constants, network.parameters, learner.activity
 
 
 def torch_log_likelihood(network: Network, observation: np.ndarray, values: list[th.Tensor]) -> th.Tensor:
@@ -74,7 +73,7 @@ def test_relaxation_is_gradient_ascent_on_the_log_likelihood(kind, output, depth
         with th.no_grad():
             for index, gradient in enumerate(gradients):
                 values[index] = values[index] + sizes[index] * gradient
-    relax(*structure(learner), 0, n_steps, sizes)
+    relax(named(learner.arrays), 0, n_steps, sizes)
     for index in range(depth):
         computed = learner.activity[VALUES, 0, network.slot(index)]
         np.testing.assert_allclose(computed, values[index].detach().numpy(), rtol=1e-9, atol=1e-13)
@@ -108,7 +107,7 @@ def test_a_relaxed_network_holds_the_scores_of_backprop() -> None:
     """Where the gradient vanishes, (h - m) / σ² = Σ w s: each score is the chain rule applied to the scores above."""
     learner = make()
     network = learner.network
-    relax(*structure(learner), 0, 5000, np.array([0.01, 0.01, 0.0]))
+    relax(named(learner.arrays), 0, 5000, np.array([0.01, 0.01, 0.0]))
     s = [learner.activity[SCORES, 0, network.slot(i)] for i in range(3)]
     for index in (0, 1):
         mean = learner.activity[MEANS, 0, network.slot(index)]
@@ -118,10 +117,9 @@ def test_a_relaxed_network_holds_the_scores_of_backprop() -> None:
 
 def test_scores_over_noise_are_the_gradient_of_the_mean() -> None:
     """Divided by value - mean, the scores of a relaxed critic are ∂ mean / ∂ biases, over the output's variance."""
-    learner = make(output=Layer("gaussian_linear", 1, deviation=0.5))
+    learner = make(output=Layer("gaussian_linear", 1, deviation=0.5), options=[0.9, 1e-3, 5000, 0.01, 0.01, 0.0])
     network = learner.network
-    starts, td = START, np.zeros(1)
-    assert learn_map_prop_critic(*learner.arguments, td, starts, 0, 5000, np.array([0.01, 0.01, 0.0]), 1e-3)
+    assert learn_map_prop_critic(named(learner.arrays), np.zeros(1), START, 0)
     assert learner.activity[SCORES, 0, network.slot(2)] == pytest.approx(1 / 0.25)
     s = [learner.activity[SCORES, 0, network.slot(i)] for i in range(3)]
     mean = learner.activity[MEANS, 0, network.slot(1)]
@@ -159,8 +157,8 @@ def test_the_division_is_guarded() -> None:
         scores = np.array([1.0, -2.0])
         divide_by_noise(noise, 0.002, scores)
         assert np.all(np.abs(scores) <= np.array([1.0, 2.0]) / 0.002 * (1 + 1e-12))
-        if abs(noise) >= 0.002:
-            np.testing.assert_allclose(scores, np.array([1.0, -2.0]) / noise)
+        divisor = noise if abs(noise) >= 0.002 else (-0.002 if noise < 0 else 0.002)
+        np.testing.assert_allclose(scores, np.array([1.0, -2.0]) / divisor)
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 20])
@@ -168,12 +166,12 @@ def test_a_critic_whose_value_meets_its_mean_does_not_diverge(n_steps) -> None:
     """Value - mean is driven through zero, in steps far below the guard and exactly to it."""
     largest = 0.0
     for noise in [*np.linspace(-1e-3, 1e-3, 41), 0.0, 5e-324, -5e-324]:
-        learner = make(output=Layer("gaussian_linear", 1, deviation=0.5))
+        sizes = [0.5 * deviation**2 for deviation in (0.2, 0.3, 0.5)]
+        learner = make(output=Layer("gaussian_linear", 1, deviation=0.5), options=[0.9, 5e-4, n_steps, *sizes])
         network = learner.network
         learner.activity[VALUES, 0, network.slot(2)] = learner.activity[MEANS, 0, network.slot(2)] + noise
-        sizes = np.array([0.5 * layer.deviation**2 for layer in network.layers])
         before = network.parameters.copy()
-        assert learn_map_prop_critic(*learner.arguments, np.ones(1), START, 0, n_steps, sizes, 5e-4)
+        assert learn_map_prop_critic(named(learner.arrays), np.ones(1), START, 0)
         change = np.abs(network.parameters - before).max()
         assert np.isfinite(change)
         largest = max(largest, change)
@@ -181,15 +179,53 @@ def test_a_critic_whose_value_meets_its_mean_does_not_diverge(n_steps) -> None:
     assert 0.0 < largest < 0.01 * 100 / 5e-4
 
 
+def make_critic(
+    network: Network, rates: float | list[float], optimizer: str, discount: float, decay: float
+) -> MAPPropCritic:
+    options = MAPPropCritic.options(network, discount)
+    learner = Learner(network, 1, constant_schedule(rates), optimizer, decay, options=options)
+    return MAPPropCritic(network, learner, Noise(np.random.default_rng(1)))
+
+
+def test_td_errors_are_those_of_the_sampled_means() -> None:
+    """δ = R + γ m(S'; n') - m(S; n), written out; n' is the noise that S' has as the state of the next step."""
+    network = Network(3, [Layer("gaussian_softplus", 4, deviation=0.5), Layer("gaussian_linear", 1)], dtype=np.float64)
+    network.initialise(np.random.default_rng(0))
+    critic, hidden = make_critic(network, 0.0, "sgd", 0.9, 0.0), network.slot(0)
+
+    def mean(state: np.ndarray, noise: np.ndarray) -> float:
+        h = np.log1p(np.exp(state @ network.weights(0) + network.biases(0))) + 0.5 * noise[hidden]
+        return (h @ network.weights(1) + network.biases(1)).item()
+
+    rng, expected_noise, blocks = np.random.default_rng(2), None, []
+    states = rng.standard_normal((5001, 1, 3))
+    for time in range(5000):  # more than a block of noise
+        flags = np.array([time % 7 == 3]), np.array([time % 11 == 5])
+        reward = rng.standard_normal(1)
+        assert critic.learn(critic.learner, (states[time], reward, states[time + 1], *flags, NEVER), time)
+        block, step = critic.noise.block, critic.noise.cursor - 1
+        now, after = block[step, 0], block[step + 1, 0]
+        assert np.all(now[hidden] != after[hidden])
+        if expected_noise is not None:
+            np.testing.assert_array_equal(now, expected_noise)
+        δ = reward[0] + (0.0 if flags[0][0] else 0.9 * mean(states[time + 1][0], after)) - mean(states[time][0], now)
+        assert critic.td_errors[0] == pytest.approx(0.0 if flags[1][0] else δ, rel=1e-9, abs=1e-12)
+        np.testing.assert_array_equal(critic.reinforcements, critic.td_errors[0])
+        expected_noise = after.copy()
+        if not any(block is known for known in blocks):
+            blocks.append(block)
+    assert len(blocks) == 2
+
+
 def test_a_state_has_the_same_noise_in_both_of_its_td_errors() -> None:
     """With frozen weights, no reward and γ = 1, TD errors add up to m(end) - m(start), across blocks of noise."""
     network = Network(3, [Layer("gaussian_softplus", 4, deviation=0.5), Layer("gaussian_linear", 1)])
     network.initialise(np.random.default_rng(0))
-    critic = MAPPropCritic(Learner(network, 1, constant_schedule(0.0), "sgd", 0.0), 1.0, Noise(np.random.default_rng(1)))
+    critic = make_critic(network, 0.0, "sgd", 1.0, 0.0)
     states = np.random.default_rng(2).standard_normal((5001, 1, 3)).astype(np.float32)
     total, reached = 0.0, []
     for time in range(5000):
-        assert critic.learn(states[time], np.zeros(1), states[time + 1], NEVER, NEVER, NEVER, time)
+        assert critic.learn(critic.learner, (states[time], np.zeros(1), states[time + 1], NEVER, NEVER, NEVER), time)
         total += critic.td_errors[0]
         reached.append(total)
     # m(S_t) - m(S_0), whose spread does not grow: fresh noise for every TD error would make it a random walk.
@@ -203,12 +239,12 @@ def test_critic_learns_the_values_of_a_chain() -> None:
     states, values = np.eye(3, dtype=np.float32), []
     for rate in (1e-3, 0.0):
         network.initialise(np.random.default_rng(0))
-        learner = Learner(network, 1, constant_schedule([5 * rate, rate]), "adam", 0.9 * 0.8)
-        critic = MAPPropCritic(learner, 0.9, Noise(np.random.default_rng(1)))
+        critic = make_critic(network, [5 * rate, rate], "adam", 0.9, 0.9 * 0.8)
         for time in range(6000):
             k = time % 3
             given = (states[k : k + 1], np.array([k == 2], np.float32), states[(k + 1) % 3][None])
-            assert critic.learn(*given, np.array([k == 2]), NEVER, np.array([k == 0]), time)
+            flags = (np.array([k == 2]), NEVER, np.array([k == 0]))
+            assert critic.learn(critic.learner, (*given, *flags), time)
         values.append(network.activities(states, mode=2)[0][:, network.slot(-1)][:, 0])
     np.testing.assert_allclose(values[0], [0.81, 0.9, 1.0], atol=0.1)
     assert np.abs(values[1] - [0.81, 0.9, 1.0]).max() > 0.2
@@ -228,25 +264,25 @@ def test_both_kinds_of_actions_are_relaxed_towards() -> None:
             return float(torch_log_likelihood(network, x, values) - torch_log_likelihood(top, x, values[:2]))
 
         before = likelihood_of_action()
-        relax(*structure(learner), 0, 50, np.array([0.5 * layer.deviation**2 for layer in network.layers]))
+        relax(named(learner.arrays), 0, 50, np.array([0.5 * layer.deviation**2 for layer in network.layers]))
         assert likelihood_of_action() > before
 
 
 def test_a_diverging_relaxation_is_an_error_before_anything_is_learned() -> None:
     model = MAPProp("MlpPolicy", "CartPole-v1", relaxation_rate=1e6, critic="td", policy_kwargs=SMALL, seed=0)
     before = model.policy.actor.parameters.copy()
-    with pytest.raises(ValueError, match=r"relaxation of the hidden units diverged at time step 0.*relaxation_rate"):
+    with pytest.raises(ValueError, match=r"relaxation of the hidden units diverged.*Lower relaxation_rate.*\(Time step 0;"):
         model.learn(100)
     np.testing.assert_array_equal(model.policy.actor.parameters, before)
-    with pytest.raises(ValueError, match="the relaxation of a MAP Propagation critic"):
+    with pytest.raises(ValueError, match=r"critic have diverged, or the relaxation of its units\. .*relaxation_rate"):
         MAPProp("MlpPolicy", "CartPole-v1", critic_kwargs={"relaxation_rate": 1e6}, policy_kwargs=SMALL, seed=0).learn(100)
 
 
 def test_the_kernel_refuses_values_that_are_not_finite() -> None:
-    learner = make()
+    learner = make(options=[5, 0.01, 0.01, 0.01])
     before = learner.network.parameters.copy()
     learner.activity[VALUES, 0, learner.network.slot(0)] = np.inf
-    assert not learn_map_prop(*learner.arguments, np.ones(1), START, 0, 5, np.full(3, 0.01))
+    assert not learn_map_prop(learner.arrays, np.ones((1, learner.network.width)), START, 0)
     np.testing.assert_array_equal(learner.network.parameters, before)
 
 
@@ -282,10 +318,10 @@ def test_any_agent_may_use_any_critic() -> None:
     for agent in (WeightMax, MAPProp):
         for critic in ("td", "map_prop"):
             model = agent("MlpPolicy", "CartPole-v1", critic=critic, policy_kwargs=SMALL, seed=0)
-            before = model.policy.value.parameters.copy()
+            before = model.policy.critic.parameters.copy()
             model.learn(50)
-            assert np.all(np.isfinite(model.policy.value.parameters))
-            assert np.any(model.policy.value.parameters != before)
+            assert np.all(np.isfinite(model.policy.critic.parameters))
+            assert np.any(model.policy.critic.parameters != before)
             assert model.policy.predict_values(th.zeros(2, 4)).shape == (2, 1)
 
 

@@ -1,6 +1,8 @@
 """The package as it is installed: its files, its compiled kernels, its lazy imports."""
 
+import email
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import coagent_rl
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +21,7 @@ def wheel(tmp_path_factory) -> Path:
     """The wheel, built from a copy so that the checkout stays clean."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT / "coagent_rl", source / "coagent_rl", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", target, source]
     subprocess.run(command, check=True, cwd=source)
@@ -31,6 +35,16 @@ def test_wheel_contents(wheel) -> None:
         if path.suffix in (".py", ".yml"):
             assert path.relative_to(ROOT).as_posix() in names
     assert all(name.split("/")[0] == "coagent_rl" or ".dist-info/" in name for name in names)
+
+
+def test_wheel_metadata(wheel) -> None:
+    """The version stands in the package alone; the licence goes with it."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Version"] == coagent_rl.__version__
+    assert metadata["License-Expression"] == "MIT"
+    assert name.replace("METADATA", "licenses/LICENSE") in archive.namelist()
 
 
 def test_installed_package_works_outside_the_checkout(wheel, tmp_path) -> None:
@@ -91,9 +105,33 @@ def test_an_edited_callee_is_compiled_into_its_callers(tmp_path) -> None:
     assert output() == "6.0 0"
 
 
-def test_unknown_attribute() -> None:
-    import coagent_rl
+PLAIN = """
+from coagent_rl.kernel import flush
+from coagent_rl.registry import ALGORITHMS, algorithm_class
+assert {jit} == hasattr(flush, "py_func")
+for name in ALGORITHMS:
+    model = algorithm_class(name)("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs=dict(net_arch=[3, 2])).learn(12)
+    print(name, *(f"{{value:.4f}}" for value in model.policy.actor.parameters))
+"""
 
+
+def test_kernels_run_as_plain_python_too() -> None:
+    """So that a debugger can enter them; and they compute the same."""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-W", "error::RuntimeWarning", "-c", PLAIN.format(jit=jit)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "NUMBA_DISABLE_JIT": str(int(not jit))},
+        ).stdout
+        for jit in (False, True)
+    ]
+    assert printed[0] == printed[1]
+    assert printed[0].startswith("weight_max ")
+
+
+def test_unknown_attribute() -> None:
     assert set(coagent_rl.__all__) <= set(dir(coagent_rl))
     with pytest.raises(AttributeError, match="no attribute 'WeightMin'"):
         _ = coagent_rl.WeightMin

@@ -9,13 +9,17 @@ import pytest
 import torch as th
 
 from benchmarks.supervised_speed import BATCH, Setting, data, measure, ours, with_torch
-from coagent_rl.credit.backprop import backpropagate
+from coagent_rl.arrays import DIRECTION, MEANS, VALUES, LearnerArrays, named
+from coagent_rl.credit.backprop import scores_within_coagents
+from coagent_rl.credit.feedback_alignment import random_feedback
 from coagent_rl.credit.map_prop import relax
-from coagent_rl.credit.weight_max import outgoing_weight_growth
+from coagent_rl.credit.straight_through import straight_through_scores
+from coagent_rl.credit.weight_max import outgoing_weight_growth, present_weight_growth
+from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, local_scores, means_of_layer
+from coagent_rl.networks.forward import local_scores, means_of_layer
 from coagent_rl.networks.layout import DEVIATION
-from coagent_rl.optimizers import DIRECTION
+from coagent_rl.schedules import constant_schedule
 from coagent_rl.supervised.baselines import StateBaseline
 from coagent_rl.supervised.critics import LayerCritics
 from coagent_rl.supervised.deviation import DecayedDeviation, LearnedDeviation
@@ -172,43 +176,42 @@ def one_hot(classes: np.ndarray) -> np.ndarray:
     return np.eye(3)[classes]
 
 
-def as_activity(learner: BatchLearner, inputs: np.ndarray, outputs: np.ndarray, output: str) -> tuple[Network, np.ndarray]:
-    """The same network with another kind of output, and the buffers of an agent after the learner's forward pass."""
+def as_agent(learner: BatchLearner, inputs: np.ndarray, outputs: np.ndarray, output: str) -> tuple[Network, LearnerArrays]:
+    """The same network with another kind of output, and the arrays of an agent after the learner's forward pass."""
     network = Network(5, [*learner.network.layers[:-1], Layer(output, 3)], dtype=np.float64)
     network.parameters[:] = learner.network.parameters
-    activity = network.activity(len(inputs))
-    activity[VALUES][:, :5] = inputs
+    agent = Learner(network, len(inputs), constant_schedule(0.1), "sgd", 0.0)
+    values, means = agent.activity[VALUES], agent.activity[MEANS]
+    values[:, :5] = inputs
     for layer in learner.layers[:-1]:
         slot = int(network.layout[layer.index, 10])
-        activity[VALUES][:, slot : slot + layer.values.shape[1]] = layer.values
-    activity[VALUES][:, network.slot(-1)] = outputs
+        values[:, slot : slot + layer.values.shape[1]] = layer.values
+    values[:, network.slot(-1)] = outputs
     for row in range(len(inputs)):
         for index in range(network.depth):
-            rows = activity[VALUES, row], activity[MEANS, row]
-            means_of_layer(network.layout, network.constants, network.parameters, index, *rows)
-    local_scores(network.layout, network.constants, activity)
-    return network, activity
+            means_of_layer(network.structure, index, values[row], means[row])
+    arrays = named(agent.arrays)
+    local_scores(arrays)
+    return network, arrays
 
 
 def test_the_chain_rule_is_that_of_the_agents() -> None:
     learner = make(("relu", "tanh", "softplus"), "backprop")
     inputs, targets = judge(learner)
-    network, activity = as_activity(learner, inputs, one_hot(targets), "softmax")
-    for row in range(len(inputs)):
-        backpropagate(network.layout, network.constants, network.parameters, activity, row, False)
+    network, agent = as_agent(learner, inputs, one_hot(targets), "softmax")
+    scores_within_coagents(agent)
     for layer in learner.layers:
-        np.testing.assert_allclose(layer.credit_of_values, activity[SCORES][:, network.slot(layer.index)], rtol=1e-12)
+        np.testing.assert_allclose(layer.credit_of_values, agent.scores[:, network.slot(layer.index)], rtol=1e-12)
 
 
 @pytest.mark.parametrize("slope", ["identity", "sigmoid"])
 def test_straight_through_is_that_of_the_agents(slope) -> None:
     learner = make(("bernoulli", "bernoulli"), "straight_through", rule_kwargs={"slope": slope})
     inputs, targets = judge(learner)
-    network, activity = as_activity(learner, inputs, one_hot(targets), "softmax")
-    for row in range(len(inputs)):
-        backpropagate(network.layout, network.constants, network.parameters, activity, row, slope == "sigmoid")
+    network, agent = as_agent(learner, inputs, one_hot(targets), "softmax")
+    straight_through_scores(agent, slope == "sigmoid")
     for layer in learner.layers:
-        np.testing.assert_allclose(layer.credit_of_values, activity[SCORES][:, network.slot(layer.index)], rtol=1e-12)
+        np.testing.assert_allclose(layer.credit_of_values, agent.scores[:, network.slot(layer.index)], rtol=1e-12)
 
 
 def test_straight_through_by_default_teaches_the_units_that_fired() -> None:
@@ -229,12 +232,14 @@ def test_weight_max_rewards_the_growth_of_outgoing_weights(kind, norm_order) -> 
     for row in range(7):
         trace = np.repeat(second.outputs[row][:, None], 3, axis=1)  # x ⊗ 1: the output's credit has its score in it
         outgoing_weight_growth(output.weights, trace, output.credit_of_values[row].copy(), norm_order, signal)
-        np.testing.assert_allclose(second.signals[row, : signal.size], signal, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(second.signals[row], signal, rtol=1e-9, atol=1e-15)
         np.testing.assert_allclose(second.credit[row], signal * second.scores[row], rtol=1e-9, atol=1e-15)
+        present_weight_growth(output.weights, second.outputs[row], output.credit_of_values[row], norm_order, signal)
+        np.testing.assert_allclose(second.signals[row], signal, rtol=1e-9, atol=1e-15)
         below = np.zeros(first.n_values)
         trace = np.outer(first.outputs[row], second.scores[row])
         outgoing_weight_growth(second.weights, trace, signal, norm_order, below)
-        np.testing.assert_allclose(first.signals[row, : below.size], below, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(first.signals[row], below, rtol=1e-9, atol=1e-15)
         per_unit = first.n_pre // first.n_values
         wanted = np.repeat(below, per_unit) * first.scores[row, : first.n_pre]
         np.testing.assert_allclose(first.credit_of_values[row], wanted, rtol=1e-9, atol=1e-15)
@@ -250,20 +255,20 @@ def test_map_propagation_relaxes_like_the_agents(output) -> None:
     learner.propagate(inputs, learner.draw)
     learner.judge(targets)
     outputs = one_hot(targets) if output == "softmax" else learner.output.outputs
-    network, activity = as_activity(learner, inputs, outputs, output)
+    network, agent = as_agent(learner, inputs, outputs, output)
     before = [layer.outputs.copy() for layer in learner.layers]
     learner.assign_credit()
     for row in range(len(inputs)):
-        relax(network.layout, network.constants, network.parameters, activity, row, 9, np.full(4, 0.5))
+        relax(agent, row, 9, np.full(4, 0.5))
     signals = np.ones(7) if output == "softmax" else -learner.losses
     for layer in learner.layers[:-1]:
         slot = network.slot(layer.index)
         assert np.all(layer.outputs != before[layer.index])
-        np.testing.assert_allclose(layer.outputs, activity[VALUES][:, slot], rtol=1e-9)
-        np.testing.assert_allclose(layer.scores_of_values, activity[SCORES][:, slot], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(layer.outputs, agent.values[:, slot], rtol=1e-9)
+        np.testing.assert_allclose(layer.scores_of_values, agent.scores[:, slot], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(layer.credit_of_values, signals[:, None] * layer.scores_of_values, rtol=1e-12)
     last = learner.output.credit_of_values
-    np.testing.assert_allclose(last, signals[:, None] * activity[SCORES][:, network.slot(-1)], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(last, signals[:, None] * agent.scores[:, network.slot(-1)], rtol=1e-9, atol=1e-12)
 
 
 def test_feedback_alignment_takes_the_outputs_credit_through_fixed_random_weights() -> None:
@@ -271,8 +276,10 @@ def test_feedback_alignment_takes_the_outputs_credit_through_fixed_random_weight
     judge(learner)
     for layer, feedback in zip(learner.layers, learner.rule.feedback, strict=False):
         slopes = 1 - layer.outputs**2 if layer.index == 0 else (layer.outputs > 0).astype(float)
-        wanted = slopes * (learner.output.credit_of_values @ feedback.T)
-        np.testing.assert_allclose(layer.credit_of_values, wanted, rtol=1e-12, atol=1e-15)
+        for row in range(7):
+            wanted = np.empty(layer.n_values)
+            random_feedback(feedback.T.copy(), learner.output.credit_of_values[row], slopes[row], wanted)
+            np.testing.assert_allclose(layer.credit_of_values[row], wanted, rtol=1e-12, atol=1e-15)
     before = [feedback.copy() for feedback in learner.rule.feedback]
     learner.learn(*batch(learner))
     for was, feedback in zip(before, learner.rule.feedback, strict=True):
@@ -461,6 +468,10 @@ def test_nothing_is_learned_from_a_loss_that_is_not_finite() -> None:
     targets[3, 1] = np.inf
     before = learner.network.parameters.copy()
     with pytest.raises(ValueError, match="diverged: the mean loss of update 1 is inf"):
+        learner.learn(inputs, targets)
+    np.testing.assert_array_equal(learner.network.parameters, before)
+    targets[3, 1] = 1e25
+    with pytest.raises(ValueError, match="diverged: update 1 would be too large"):
         learner.learn(inputs, targets)
     np.testing.assert_array_equal(learner.network.parameters, before)
 

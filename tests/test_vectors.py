@@ -1,6 +1,6 @@
 """The library's own functions against worked examples in float64, computed from the equations by independent code.
 
-The folder is the environment variable COAGENT_VECTORS; each file names its rule.
+They lie in ``tests/vectors`` or in the folder that the environment variable COAGENT_VECTORS names; each names its rule.
 """
 
 import json
@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coagent_rl.agents.map_prop import learn_map_prop
-from coagent_rl.agents.weight_max import learn_pipelined_from_scores, learn_weight_max
+from coagent_rl.arrays import DIRECTION, MEANS, SCORES, SIGNALS, VALUES, named
+from coagent_rl.credit.map_prop import learn_map_prop
+from coagent_rl.credit.weight_max import learn_pipelined_from_scores, learn_weight_max
 from coagent_rl.critics.map_prop import learn_map_prop_critic
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, layer_means
-from coagent_rl.optimizers import DIRECTION
+from coagent_rl.networks.forward import means_of_layer
 from coagent_rl.schedules import LinearSchedule, constant_schedule
 from tests.supervised_vectors import SUPERVISED_CHECKS
 
-FOLDER = Path(os.environ.get("COAGENT_VECTORS", Path(__file__).parents[2] / "shared" / "vectors"))
+FOLDER = Path(os.environ.get("COAGENT_VECTORS", Path(__file__).parent / "vectors"))
 FILES = sorted(FOLDER.glob("*.json"))
 TOLERANCE = 1e-9
 
@@ -46,10 +46,17 @@ def read_network(case: dict) -> Network:
     return network
 
 
-def read_learner(case: dict, network: Network) -> Learner:
+def read_learner(case: dict, network: Network, options: list[float], has_traces: bool = True) -> Learner:
     adam = case["adam"]
     assert (adam["beta1"], adam["beta2"], adam["eps"]) == (0.9, 0.999, 1e-8), "the library's Adam has these constants"
-    return Learner(network, 1, constant_schedule(case["learning_rates"]), "adam", trace_decay=case["trace_decay"])
+    rates = constant_schedule(case["learning_rates"])
+    # The examples state traces also where they decay at once; the library then has none, unless it is told to.
+    return Learner(network, 1, rates, "adam", trace_decay=case["trace_decay"], options=options, has_traces=has_traces)
+
+
+def told(learner: Learner, reinforcement: float) -> np.ndarray:
+    """The same reinforcement for every unit."""
+    return np.full((1, learner.network.width), reinforcement)
 
 
 def put_values(learner: Learner, observation: list, values: list) -> None:
@@ -59,17 +66,7 @@ def put_values(learner: Learner, observation: list, values: list) -> None:
     for index, given in enumerate(values):
         activity[VALUES, 0, network.slot(index)] = given
     for index in range(network.depth):
-        distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = network.layout[index]
-        layer_means(
-            distribution,
-            activation,
-            n_values,
-            *network.constants[index],
-            network.parameters[w:b].reshape(n_in, n_pre),
-            network.parameters[b:end],
-            activity[VALUES, 0, inputs : inputs + n_in],
-            activity[MEANS, 0, slot : slot + 2 * n_values],
-        )
+        means_of_layer(network.structure, index, activity[VALUES, 0], activity[MEANS, 0])
 
 
 def assert_layers(name: str, step: int, expected: list, computed: list) -> None:
@@ -84,7 +81,10 @@ def assert_step(expected: dict, step: int, learner: Learner) -> None:
     """Compare everything that a case states about one step."""
     network, activity = learner.network, learner.activity
     traces = Network(network.n_inputs, network.layers, dtype=np.float64)
-    traces.parameters[:] = learner.traces[0]
+    if len(learner.traces):
+        traces.parameters[:] = learner.traces[0]
+    else:
+        expected = {name: value for name, value in expected.items() if not name.startswith("trace_")}
     depth = range(network.depth)
     pre = [slice(network.layout[i, 10], network.layout[i, 10] + network.layout[i, 3]) for i in depth]
     computed = {
@@ -103,17 +103,18 @@ def assert_step(expected: dict, step: int, learner: Learner) -> None:
 
 
 def check_weight_max(case: dict) -> None:
+    """Where traces decay at once, with and without them."""
+    for has_traces in (True, False)[: 2 if case["trace_decay"] == 0.0 else 1]:
+        check_weight_max_steps(case, has_traces)
+
+
+def check_weight_max_steps(case: dict, has_traces: bool) -> None:
     network = read_network(case)
-    learner = read_learner(case, network)
+    learner = read_learner(case, network, [case["norm_order"], 1.0], has_traces)
     for number, step in enumerate(case["steps"]):
         put_values(learner, step["observation"], step["values"])
-        learn_weight_max(
-            *learner.arguments,
-            np.array([step["td_error"]]),
-            np.array([step["episode_start"]]),
-            number,
-            case["norm_order"],
-        )
+        starts = np.array([step["episode_start"]])
+        assert learn_weight_max(learner.arrays, told(learner, step["td_error"]), starts, float(number))
         assert_step(step["expected"], number, learner)
 
 
@@ -125,7 +126,11 @@ def check_weight_max_pipelined(case: dict) -> None:
     network = read_network(case)
     α, λ, depth = case["learning_rate"], case["trace_decay_rate"], network.depth
     rates = [α ** (depth - index) for index in range(depth)]
-    learner = Learner(network, 1, constant_schedule(rates), "sgd", trace_decay=case["discount"] * λ, delayed=True)
+    store = np.zeros((depth, 3, 1, network.width))
+    options = [case["norm_order"], 1.0 - λ]
+    learner = Learner(
+        network, 1, constant_schedule(rates), "sgd", case["discount"] * λ, options=options, store=store, has_traces=True
+    )
     activity = learner.activity
     for time, (inputs, scores, td_error) in enumerate(zip(case["inputs"], case["scores"], case["td_errors"], strict=True)):
         for index in range(depth):
@@ -138,17 +143,8 @@ def check_weight_max_pipelined(case: dict) -> None:
             activity[SIGNALS, 0, slots[i] : slots[i] + network.layout[i, 3]] * α ** (depth - 1 - i) for i in range(depth)
         ]
         before = [network.weights(i).copy() for i in range(depth)]
-        learn_pipelined_from_scores(
-            *(learner.arguments[i] for i in (0, 2, 3, 4, 5, 6, 7)),
-            np.array([td_error]),
-            np.array([time == 0]),
-            time,
-            case["norm_order"],
-            1 - λ,
-            learner.ring,
-            learner.ring_starts,
-            time,
-        )
+        starts = np.array([time == 0])
+        assert learn_pipelined_from_scores(named(learner.arrays), told(learner, td_error), starts, float(time))
         traces = Network(network.n_inputs, network.layers, dtype=np.float64)
         traces.parameters[:] = learner.traces[0]
         changes = Network(network.n_inputs, network.layers, dtype=np.float64)
@@ -163,18 +159,24 @@ def check_weight_max_pipelined(case: dict) -> None:
 
 
 def check_map_prop(case: dict) -> None:
+    """Where traces decay at once, with and without them."""
+    for has_traces in (True, False)[: 2 if case["trace_decay"] == 0.0 else 1]:
+        check_map_prop_steps(case, has_traces)
+
+
+def check_map_prop_steps(case: dict, has_traces: bool) -> None:
     """The critic's rule differs by a division, for which the worked examples state no guard: it is out of the way here."""
     network = read_network(case)
-    learner = read_learner(case, network)
+    relaxation = [case["relaxation_steps"], *case["relaxation_step_sizes"]]
     is_critic = case["rule"] == "map_prop_critic"
+    learner = read_learner(case, network, [0.0, 1e-12, *relaxation] if is_critic else relaxation, has_traces)
     for number, step in enumerate(case["steps"]):
         put_values(learner, step["observation"], step["values"])
-        given = (np.array([step["td_error"]]), np.array([step["episode_start"]]), number)
-        relaxation = (case["relaxation_steps"], np.array(case["relaxation_step_sizes"]))
+        starts, time = np.array([step["episode_start"]]), float(number)
         if is_critic:
-            assert learn_map_prop_critic(*learner.arguments, *given, *relaxation, 1e-12)
+            assert learn_map_prop_critic(named(learner.arrays), np.array([step["td_error"]]), starts, time)
         else:
-            assert learn_map_prop(*learner.arguments, *given, *relaxation)
+            assert learn_map_prop(learner.arrays, told(learner, step["td_error"]), starts, time)
         assert_step(step["expected"], number, learner)
 
 
@@ -187,11 +189,8 @@ CHECKS = {
 }
 
 
-@pytest.mark.skipif(bool(FILES), reason="the reference vectors are there")
-def test_vectors_are_missing() -> None:
-    if "COAGENT_VECTORS" in os.environ:
-        pytest.fail(f"COAGENT_VECTORS names {FOLDER}, which holds no .json file.")
-    pytest.skip(f"There are no reference vectors in {FOLDER}; set COAGENT_VECTORS.")
+def test_vectors_are_there() -> None:
+    assert FILES, f"There are no reference vectors in {FOLDER}."
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

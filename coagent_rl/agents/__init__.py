@@ -1,25 +1,28 @@
-"""The agents: Stable-Baselines3 algorithm classes, one file each."""
+"""The agents: Stable-Baselines3 algorithm classes, one file each, imported when they are first asked for.
 
-from coagent_rl.agents.backprop import Backprop
-from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
-from coagent_rl.agents.map_prop import MAPProp
-from coagent_rl.agents.node_perturbation import NodePerturbation
-from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.agents.reinforce import Reinforce
-from coagent_rl.agents.straight_through import STEBackprop
-from coagent_rl.agents.thomas import ReinforceThomas
-from coagent_rl.agents.weight_max import WeightMax
+`coagent_rl.registry` names them.
+"""
 
-__all__ = [
-    "Backprop",
-    "CoagentAlgorithm",
-    "CoagentPolicy",
-    "DecentralizedDDPG",
-    "MAPProp",
-    "NodePerturbation",
-    "Reinforce",
-    "ReinforceThomas",
-    "STEBackprop",
-    "WeightMax",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from coagent_rl.registry import AGENT_MODULES
+
+_HOMES = {
+    **AGENT_MODULES,
+    "CoagentAlgorithm": "coagent_rl.agents.base",
+    "CoagentPolicy": "coagent_rl.agents.policy",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

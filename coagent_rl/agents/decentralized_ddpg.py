@@ -2,110 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, action_slopes, n_action_features
-from coagent_rl.critics.per_neuron import NeuronCritics
-from coagent_rl.kernel import Array, kernel
-from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, means_of_layer
-from coagent_rl.networks.layout import END, N_INPUTS, TEMPERATURE, WEIGHTS
-from coagent_rl.networks.units import slope
-from coagent_rl.optimizers import DIRECTION, ascend
+from coagent_rl.agents.replay import Replay, value_columns
+from coagent_rl.arrays import VALUES
+from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, learn_deterministic_policy
+from coagent_rl.critics import Critic, NeuronCritics
+from coagent_rl.networks import Network
 from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
-from coagent_rl.traces import accumulate, three_factor_update
+from coagent_rl.streams import generator
 
 TD_SOURCES = ("shared", "neuron")
-
-
-@kernel
-def all_action_slopes(
-    layout: Array,
-    constants: Array,
-    activity: Array,
-    critic_layout: Array,
-    critic_weights: Array,
-    kind: int,
-) -> bool:
-    """Write SIGNALS, ∂Q/∂a at a = μ(v) of each neuron's own critic, and SCORES, the slopes μ', of all layers and rows.
-
-    Args:
-        layout, constants, activity: see `coagent_rl.networks.Network`; VALUES and MEANS are read.
-        critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
-
-    Returns:
-        Whether all of them are finite; the first that is not ends it.
-    """
-    for row in range(activity.shape[1]):
-        for index in range(layout.shape[0]):
-            _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
-            means, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
-            slope(activation, constants[index, TEMPERATURE], means, slopes)
-            own = critic_weights[critic_layout[index, WEIGHTS] : critic_layout[index, END]]
-            n_features = critic_layout[index, N_INPUTS]
-            weights = own.reshape(n_features, n)[n_features - n_action_features(kind, n_in) :]
-            v = activity[VALUES, row, inputs : inputs + n_in]
-            signals = activity[SIGNALS, row, slot : slot + n]
-            action_slopes(kind, weights, v, means, slopes, signals)
-            for j in range(n):
-                if not math.isfinite(signals[j]):
-                    return False
-    return True
-
-
-@kernel
-def learn_deterministic_policy(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    episode_starts: Array,
-    time: float,
-    critic_layout: Array,
-    critic_weights: Array,
-    kind: int,
-) -> bool:
-    """One learning step of all neurons: Δk = ∂Q/∂a ∂a/∂k at a = μ(v), each with its own critic.
-
-    Args:
-        layout … activity: see `Learner`; ``activity`` holds VALUES and MEANS of what the neurons did.
-        episode_starts: shape (n_rows,); as traces last for one step only, nothing depends on it.
-        time: environment steps so far.
-        critic_layout, critic_weights, kind: see `coagent_rl.critics.per_neuron.learn_neuron_critics`.
-
-    Returns:
-        Whether all slopes ∂Q/∂a are finite; nothing is learned where one is not.
-
-    Source: Silver et al. (2014), eq. 9; Guss (2016), §4.2.
-    """
-    if not all_action_slopes(layout, constants, activity, critic_layout, critic_weights, kind):
-        return False
-    accumulate(layout, activity, episode_starts, 0.0, traces)
-    three_factor_update(layout, activity, traces, memory[DIRECTION])
-    ascend(layout, settings, rates, parameters, memory, time)
-    return True
-
-
-@kernel
-def means_of_values(layout: Array, constants: Array, parameters: Array, activity: Array) -> None:
-    """Write the MEANS of all layers and rows, given the VALUES of the layers below."""
-    for row in range(activity.shape[1]):
-        for index in range(layout.shape[0]):
-            means_of_layer(layout, constants, parameters, index, activity[VALUES, row], activity[MEANS, row])
 
 
 class DecentralizedDDPG(NoisyNeurons):
@@ -146,12 +60,15 @@ class DecentralizedDDPG(NoisyNeurons):
         1000
     """
 
+    rule = staticmethod(learn_deterministic_policy)
+    actor_has_traces = False
+
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
-        critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         *,
         neuron_critic_learning_rate: Rates | LinearSchedule = 2e-3,
         neuron_critic_lambda: float = 0.9,
@@ -175,7 +92,7 @@ class DecentralizedDDPG(NoisyNeurons):
         self.train_freq = train_freq
         self.gradient_steps = gradient_steps
         self.tau = tau
-        self.replay_buffer: ReplayBuffer | None = None
+        self.replay_buffer: Replay | None = None
         self.replay_rng: np.random.Generator | None = None
         if "critic" not in kwargs:
             kwargs["critic"] = "td" if td_source == "shared" else None
@@ -201,46 +118,55 @@ class DecentralizedDDPG(NoisyNeurons):
     def _learning_rows(self) -> int:
         return self.n_envs if self.buffer_size is None else self.batch_size
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        network, rows = self.policy.actor, self._learning_rows()
-        self.neuron_critics = NeuronCritics(
-            network,
-            rows,
+    def _make_critic(self, network: Network | None) -> Critic:
+        return NeuronCritics(
+            self.policy.actor,
+            self._learning_rows(),
+            super()._make_critic(network),
             self.critic_kind,
-            self.td_source == "shared",
             as_schedule(self.neuron_critic_learning_rate, "neuron_critic_learning_rate"),
             self.optimizer,
             self.gamma,
             self.gamma * self.neuron_critic_lambda if self.buffer_size is None else 0.0,
             self.tau,
         )
-        self._always = np.ones(rows, dtype=bool)
-        self._value_columns = np.concatenate([np.arange(network.width)[network.slot(i)] for i in range(network.depth)])
+
+    def _value_critic(self) -> Critic:
+        return self.neuron_critics.shared
+
+    @property
+    def neuron_critics(self) -> NeuronCritics:
+        """The critics of all neurons."""
+        assert isinstance(self.critic_model, NeuronCritics)
+        return self.critic_model
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
         if self.buffer_size is not None:
-            self.replay_buffer = ReplayBuffer(
-                self.buffer_size,
-                spaces.Box(-np.inf, np.inf, (network.n_inputs,), np.float32),
-                spaces.Box(-np.inf, np.inf, (self._value_columns.size,), np.float32),
-                device="cpu",
-                n_envs=self.n_envs,
-            )
-            capacity = self.replay_buffer.buffer_size * self.n_envs
-            if self.learning_starts > capacity:
+            self.replay_buffer = Replay(self.policy.actor, self.buffer_size, self.n_envs)
+            if self.learning_starts > self.replay_buffer.capacity:
                 raise ValueError(
-                    f"learning_starts ({self.learning_starts}) is more than the buffer holds ({capacity} transitions of "
-                    f"{self.n_envs} environments): nothing would be learned."
+                    f"learning_starts ({self.learning_starts}) is more than the buffer holds ({self.replay_buffer.capacity} "
+                    f"transitions of {self.n_envs} environments): nothing would be learned."
                 )
             if self.replay_rng is None:
-                self.replay_rng = np.random.default_rng(np.random.SeedSequence(self.seed).spawn(5)[4])
+                self.replay_rng = generator(self.seed, "replay")
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """As in `CoagentAlgorithm`, and of the choice of replayed transitions."""
         super().set_random_seed(seed)
         if seed is not None and self.replay_rng is not None and getattr(self, "policy", None) is not None:
-            self.replay_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(5)[4])
+            self.replay_rng = generator(seed, "replay")
 
     # ------------------------------------------------------------------ learning
+
+    def _clips_outputs(self) -> bool:
+        return isinstance(self.action_space, spaces.Box)
+
+    def _reason_for_steps(self) -> str | None:
+        if self.replay_buffer is not None:
+            return "transitions are replayed"
+        return None if type(self)._learn_from is DecentralizedDDPG._learn_from else super()._reason_for_steps()
 
     def _learn_from(
         self,
@@ -251,70 +177,25 @@ class DecentralizedDDPG(NoisyNeurons):
         ignored: np.ndarray,
         episode_starts: np.ndarray,
     ) -> None:
-        network, acting = self.policy.actor, self._acting
-        outputs = acting[VALUES][:, network.slot(-1)]
+        values = self._acting[VALUES]
         if isinstance(self.action_space, spaces.Box):
+            outputs = values[:, self.policy.actor.slot(-1)]
             np.clip(outputs, -1.0, 1.0, out=outputs)  # what the environment saw
-        if self.replay_buffer is None:
-            self._learn_batch(observations, rewards, ends, terminated, ignored, episode_starts)
+        replay = self.replay_buffer
+        if replay is None:
+            super()._learn_from(observations, rewards, ends, terminated, ignored, episode_starts)
             return
         if not (np.isfinite(rewards).all() and np.isfinite(ends).all()):
             self._raise_not_finite(ends, rewards)
-        buffer = self.replay_buffer
-        # The buffer's mark for time limits is used for steps whose TD error is to be ignored (zero_td_error).
-        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": bool(flag)} for flag in ignored]
-        buffer.add(observations, ends, acting[VALUES][:, self._value_columns], rewards, terminated, infos)
+        replay.add(observations, rewards, ends, terminated, ignored, values)
         steps = self.num_timesteps // self.n_envs + 1
-        if buffer.size() * self.n_envs >= self.learning_starts and steps % self.train_freq == 0:
+        if replay.n_transitions >= self.learning_starts and steps % self.train_freq == 0:
+            assert self.replay_rng is not None
             for _ in range(self.gradient_steps):
-                self._learn_replayed(buffer)
-
-    def _learn_replayed(self, buffer: ReplayBuffer) -> None:
-        assert self.replay_rng is not None
-        network, activity = self.policy.actor, self.actor.activity
-        steps = self.replay_rng.integers(0, buffer.size(), self.batch_size)
-        envs = self.replay_rng.integers(0, self.n_envs, self.batch_size)
-        observations = buffer.observations[steps, envs]
-        activity[VALUES][:, : network.n_inputs] = observations
-        activity[VALUES][:, self._value_columns] = buffer.actions[steps, envs]
-        means_of_values(network.layout, network.constants, network.parameters, activity)
-        rewards, terminated = buffer.rewards[steps, envs], buffer.dones[steps, envs] > 0.0
-        ends, ignored = buffer.next_observations[steps, envs], buffer.timeouts[steps, envs] > 0.0
-        self._learn_batch(observations, rewards, ends, terminated, ignored, self._always)
-
-    def _learn_batch(
-        self,
-        observations: np.ndarray,
-        rewards: np.ndarray,
-        ends: np.ndarray,
-        terminated: np.ndarray,
-        ignored: np.ndarray,
-        episode_starts: np.ndarray,
-    ) -> None:
-        """Learn from transitions of which ``self.actor.activity`` holds what the neurons did."""
-        critic, time = self.critic_model, self.num_timesteps
-        if not critic.learn(observations, rewards, ends, terminated, ignored, episode_starts, time):
-            self._raise_not_finite(ends, rewards)
-        activity, critics = self.actor.activity, self.neuron_critics
-        if not critics.learn(activity, critic.td_errors, ends, terminated, ignored, episode_starts, time):
-            self._raise_diverged()
-        self._learn_actor(self.actor, critic.td_errors, episode_starts)
+                super()._learn_from(*replay.sample(self.replay_rng, self.batch_size, self.actor_learner))
 
     def _td_errors(self) -> np.ndarray:
-        return self.neuron_critics.errors[:, self._value_columns]
-
-    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        critics = self.neuron_critics
-        arguments = (episode_starts, self.num_timesteps, critics.layout, critics.weights, critics.kind)
-        if not learn_deterministic_policy(*actor.arguments, *arguments):
-            self._raise_diverged()
-
-    def _raise_diverged(self) -> None:
-        raise ValueError(
-            f"The neurons' critics are not finite at time step {self.num_timesteps}: their weights have diverged. The actor "
-            f"did not learn from them. Lower neuron_critic_learning_rate or actor_learning_rate, or normalise observations "
-            f"and rewards."
-        )
+        return self.neuron_critics.errors[:, value_columns(self.policy.actor)]
 
     # ------------------------------------------------------------------ saving and loading
 
@@ -322,7 +203,7 @@ class DecentralizedDDPG(NoisyNeurons):
         """Save the replay buffer, which `save` leaves out, as in Stable-Baselines3, with the layers that it belongs to."""
         if self.replay_buffer is None:
             raise ValueError("There is no replay buffer: buffer_size is None.")
-        save_to_pkl(path, (self._shape_of_replay(), self.replay_buffer), self.verbose)
+        self.replay_buffer.save(path, self.verbose)
 
     def load_replay_buffer(self, path: str | Path) -> None:
         """Put back what `save_replay_buffer` saved.
@@ -330,21 +211,13 @@ class DecentralizedDDPG(NoisyNeurons):
         Raises:
             ValueError: for a buffer of another network, size or number of environments, or another kind of file.
         """
-        own, saved = self._shape_of_replay(), load_from_pkl(path, self.verbose)
-        if not (isinstance(saved, tuple) and len(saved) == 2 and isinstance(saved[1], ReplayBuffer)):
-            raise ValueError(f"{path} does not hold a replay buffer of this package.")
-        if saved[0] != own:
-            raise ValueError(f"{path} does not hold a replay buffer of this model: it has {saved[0]}, the model {own}.")
-        self.replay_buffer = saved[1]
-
-    def _shape_of_replay(self) -> dict[str, Any]:
-        network = self.policy.actor
-        layers = [(layer.kind, layer.n_values) for layer in network.layers]
-        return {"inputs": network.n_inputs, "layers": layers, "environments": self.n_envs, "buffer_size": self.buffer_size}
+        if self.replay_buffer is None:
+            raise ValueError("There is no replay buffer: buffer_size is None.")
+        self.replay_buffer.load(path, self.verbose)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         return [*names, "neuron_critics"], variables
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "neuron_critics", "replay_buffer", "_always", "_value_columns"]
+        return [*super()._excluded_save_params(), "replay_buffer"]

@@ -4,52 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.credit.map_prop import relax
-from coagent_rl.credit.reinforce import broadcast
-from coagent_rl.critics.map_prop import relaxation
-from coagent_rl.kernel import Array, kernel
-from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import SCORES, SIGNALS, all_finite
-from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
+from coagent_rl.credit.map_prop import learn_map_prop
+from coagent_rl.critics.map_prop import relaxation_options
+from coagent_rl.networks import Network
 from coagent_rl.schedules import LinearSchedule, Rates
-from coagent_rl.traces import accumulate, three_factor_update
-
-
-@kernel
-def learn_map_prop(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    td_errors: Array,
-    episode_starts: Array,
-    time: float,
-    n_steps: int,
-    step_sizes: Array,
-) -> bool:
-    """One learning step of the actor: relaxation → scores → traces → one signal for all → update.
-
-    See `Learner` for the arrays and `coagent_rl.credit.map_prop.relax` for the last two. Returns whether the relaxed network
-    is finite; nothing is learned where it is not.
-    """
-    for row in range(td_errors.size):
-        relax(layout, constants, parameters, activity, row, n_steps, step_sizes)
-        broadcast(td_errors[row], activity[SIGNALS, row])
-    if not all_finite(activity[SCORES]):
-        return False
-    accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
-    three_factor_update(layout, activity, traces, memory[DIRECTION])
-    ascend(layout, settings, rates, parameters, memory, time)
-    return True
 
 
 class MAPProp(CoagentAlgorithm):
@@ -76,6 +38,8 @@ class MAPProp(CoagentAlgorithm):
         >>> model.num_timesteps
         1000
     """
+
+    rule = staticmethod(learn_map_prop)
 
     def __init__(
         self,
@@ -104,16 +68,11 @@ class MAPProp(CoagentAlgorithm):
             if not layer.is_gaussian:
                 raise ValueError(f"MAP Propagation relaxes Gaussian hidden units, not {layer.kind!r} ones.")
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self._relaxation = relaxation(self.actor, self.relaxation_steps, self.relaxation_rate)
+    def _rule_options(self, network: Network) -> list[float]:
+        return relaxation_options(network, self.relaxation_steps, self.relaxation_rate)
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_relaxation"]
-
-    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        if not learn_map_prop(*actor.arguments, td_errors, episode_starts, self.num_timesteps, *self._relaxation):
-            raise ValueError(
-                f"The relaxation of the hidden units diverged at time step {self.num_timesteps}; the actor did not learn "
-                f"from it. Lower relaxation_rate ({self.relaxation_rate}) or the actor's learning rates."
-            )
+    def _rule_diverged(self) -> str:
+        return (
+            "The relaxation of the hidden units diverged. Lower relaxation_rate "
+            f"({self.relaxation_rate}) or the actor's learning rates"
+        )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.agents.reinforce import learn_reinforce
-from coagent_rl.learner import Learner
+from coagent_rl.credit.reinforce import learn_reinforce
 from coagent_rl.schedules import LinearSchedule, Rates
 
 
@@ -34,12 +32,14 @@ class NodePerturbation(NoisyNeurons):
         1000
     """
 
+    rule = staticmethod(learn_reinforce)
+
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
-        critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         *,
         noise_correlation_rate: float = 1.0,
         actor_lambda: float = 0.9,
@@ -47,6 +47,3 @@ class NodePerturbation(NoisyNeurons):
     ) -> None:
         own = {"noise_correlation_rate": noise_correlation_rate, "actor_lambda": actor_lambda}
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **own, **kwargs)
-
-    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        learn_reinforce(*actor.arguments, td_errors, episode_starts, self.num_timesteps)

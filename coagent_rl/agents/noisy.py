@@ -9,13 +9,20 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.block import LARGEST, SCALED
 from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
-from coagent_rl.networks import Layer
+from coagent_rl.networks import UNIT_KINDS, Layer
+from coagent_rl.networks.units import GAUSSIAN
 from coagent_rl.noise import Noise
 from coagent_rl.schedules import LinearSchedule, Rates
 
 TWO_SIDED = ("gaussian_tanh", "gaussian_linear")
 """Kinds of output units whose mean takes both signs."""
+
+
+def is_gaussian(kind: str) -> bool:
+    """Whether units of this kind put out a mean plus noise."""
+    return UNIT_KINDS.get(kind, (None,))[0] == GAUSSIAN
 
 
 class BoundedPolicy(CoagentPolicy):
@@ -28,13 +35,19 @@ class BoundedPolicy(CoagentPolicy):
 
     def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
         space = self.action_space
-        if not kind.startswith("gaussian_"):
+        if not is_gaussian(kind):
             raise ValueError(f"The output neurons must be Gaussian, a mean with noise added, not {kind!r}.")
         if isinstance(space, spaces.Box) and kind not in TWO_SIDED:
             raise ValueError(
                 f"For Box actions output_units must be one of {TWO_SIDED}, which reach both bounds, not {kind!r}."
             )
         return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
+
+    @property
+    def action_kind(self) -> int | None:
+        if type(self).to_actions is not BoundedPolicy.to_actions:
+            return None
+        return LARGEST if self._bounds is None else SCALED
 
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         if self._bounds is None:
@@ -58,13 +71,14 @@ class NoisyNeurons(CoagentAlgorithm):
     """
 
     policy_aliases = {"MlpPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
+    default_rates = (1e-4, 2e-3)
 
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = 1e-4,
-        critic_learning_rate: Rates | LinearSchedule | None = 2e-3,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
         *,
         hidden_noise: float = 0.2,
         output_noise: float = 0.4,
@@ -108,7 +122,7 @@ class NoisyNeurons(CoagentAlgorithm):
             if key in self.policy_kwargs:
                 raise ValueError(f"policy_kwargs must not hold {key!r} here: the agent's argument is {argument}.")
         units = self.policy_kwargs.get("units", "gaussian_tanh")
-        if not str(units).startswith("gaussian_"):
+        if not all(is_gaussian(kind) for kind in ([units] if isinstance(units, str) else units)):
             raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
         n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch", DEFAULT_NET_ARCH))[0])
         return {

@@ -11,9 +11,11 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
+from coagent_rl.agents.block import CLIPPED, LARGEST
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.units import GAUSSIAN, MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
 from coagent_rl.schedules import is_positive
+from coagent_rl.streams import generator, stream
 
 DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
@@ -66,9 +68,18 @@ def hidden_sizes(net_arch: NetArch) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(actor), tuple(critic)
 
 
+def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int]) -> list[Layer]:
+    kinds = [units] * len(sizes) if isinstance(units, str) else list(units)
+    if len(kinds) != len(sizes):
+        raise ValueError(
+            f"units: {len(kinds)} kinds were given ({units!r}) for {len(sizes)} hidden layers; give one for all or one each."
+        )
+    return [Layer(kind, n) for kind, n in zip(kinds, sizes, strict=True)]
+
+
 def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
     """Give the Gaussian layers their variances, a number for all or one each."""
-    n_gaussian = sum(layer.is_gaussian for layer in layers)
+    n_gaussian = sum(layer.has_deviation for layer in layers)
     given = list(variance) if isinstance(variance, Sequence | np.ndarray) else [variance] * n_gaussian
     if len(given) != n_gaussian or not all(is_positive(v) for v in given):
         raise ValueError(
@@ -76,20 +87,21 @@ def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], 
             f"not {variance!r}."
         )
     remaining = iter(given)
-    return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.is_gaussian else layer for layer in layers]
+    return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.has_deviation else layer for layer in layers]
 
 
 class CoagentPolicy(BasePolicy):
     """A coagent network that acts and, beside it, a network of deterministic units that estimates state values.
 
-    The parameters of `actor` and `value` (None without a critic) are exposed as `torch.nn.Parameter`s over the same memory,
+    The parameters of `actor` and `critic` (None without one) are exposed as `torch.nn.Parameter`s over the same memory,
     so that ``state_dict``, ``get_parameters`` and ``save`` work as in Stable-Baselines3; no gradient ever flows.
 
     Args:
         observation_space, action_space: see `observation_size` and `check_action_space`.
         lr_schedule: ignored; rates belong to the algorithm.
         net_arch: widths of the hidden layers, ``[64, 32]`` or ``dict(pi=…, vf=…)``.
-        units: kind of the hidden units (`coagent_rl.networks.units.UNIT_KINDS`).
+        units: kind of the hidden units (`coagent_rl.networks.units.UNIT_KINDS`), or one kind per hidden layer, input side →
+            output. Deterministic layers belong to the coagents that end at the next stochastic layer above them.
         output_units: kind of the output units for discrete actions, ``softmax_reference`` or ``softmax``. For `Box`
             actions they are Gaussian with linear means.
         critic_units: kind of the critic's hidden units, deterministic or Gaussian; of Gaussian ones, its output is one too.
@@ -112,7 +124,7 @@ class CoagentPolicy(BasePolicy):
         action_space: spaces.Space[Any],
         lr_schedule: object = None,
         net_arch: NetArch = DEFAULT_NET_ARCH,
-        units: str = "bernoulli",
+        units: str | Sequence[str] = "bernoulli",
         output_units: str = "softmax_reference",
         critic_units: str = "softplus",
         temperature: float = 1.0,
@@ -149,24 +161,21 @@ class CoagentPolicy(BasePolicy):
         self.deterministic_mode = deterministic_mode
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
-        self.actor = Network(
-            n_inputs, _with_variances([*(Layer(units, n) for n in actor_sizes), output], variance, "variance")
-        )
-        init_seed, self._prediction_seed = np.random.SeedSequence(seed).spawn(2)
-        rng = np.random.default_rng(init_seed)
+        self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
+        rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
-        self.value: Network | None = None
+        self.critic: Network | None = None
         if has_critic:
             hidden = [Layer(critic_units, n) for n in critic_sizes]
             is_gaussian = UNIT_KINDS.get(critic_units, (None,))[0] == GAUSSIAN
             value = Layer("gaussian_linear" if is_gaussian else "linear", 1)
             if any(layer.is_stochastic and not layer.is_gaussian for layer in hidden):
                 raise ValueError(f"critic_units must be deterministic or Gaussian, not {critic_units!r}.")
-            self.value = Network(n_inputs, _with_variances([*hidden, value], critic_variance, "critic_variance"))
-            self.value.initialise(rng)
+            self.critic = Network(n_inputs, _with_variances([*hidden, value], critic_variance, "critic_variance"))
+            self.critic.initialise(rng)
         self._register("actor", self.actor)
-        if self.value is not None:
-            self._register("value", self.value)
+        if self.critic is not None:
+            self._register("value", self.critic)
         self._prediction_rng = np.random.default_rng(self._prediction_seed)
 
     def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
@@ -213,8 +222,8 @@ class CoagentPolicy(BasePolicy):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._register("actor", self.actor)
-        if self.value is not None:
-            self._register("value", self.value)
+        if self.critic is not None:
+            self._register("value", self.critic)
 
     def seed_predictions(self, seed: int | None) -> None:
         """Restart the noise of `predict`, which training never reads; None restarts it as it was at construction."""
@@ -237,6 +246,16 @@ class CoagentPolicy(BasePolicy):
         values, _ = self.actor.activities(observations, self._prediction_rng, mode, self.exploration_probability)
         return self.to_actions(values[:, self.actor.slot(-1)])
 
+    @property
+    def action_kind(self) -> int | None:
+        """How a compiled loop turns outputs into actions, as `to_actions` does; None if it cannot.
+
+        A code of `coagent_rl.agents.block`; a subclass with a `to_actions` of its own has none.
+        """
+        if type(self).to_actions is not CoagentPolicy.to_actions:
+            return None
+        return LARGEST if self._bounds is None else CLIPPED
+
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         """Values of the output layer, shape (n, n_values) → actions: the index of the largest, or clipped to the bounds."""
         return outputs.argmax(axis=1) if self._bounds is None else np.clip(outputs, *self._bounds)
@@ -246,10 +265,10 @@ class CoagentPolicy(BasePolicy):
 
     def predict_values(self, obs: th.Tensor) -> th.Tensor:
         """State values, shape (n, 1). Raises a ValueError without a critic."""
-        if self.value is None:
+        if self.critic is None:
             raise ValueError("This agent has no critic: the reward itself is the reinforcement.")
-        values, _ = self.value.activities(self.encode(obs.numpy()), mode=MEAN)
-        return th.as_tensor(values[:, self.value.slot(-1)])
+        values, _ = self.critic.activities(self.encode(obs.numpy()), mode=MEAN)
+        return th.as_tensor(values[:, self.critic.slot(-1)])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return dict(observation_space=self.observation_space, action_space=self.action_space, **self._constructor_arguments)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.type_aliases import GymEnv
 
-from coagent_rl.agents.backprop import learn_backprop
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.learner import Learner
+from coagent_rl.credit.straight_through import learn_straight_through
+from coagent_rl.networks import Network
 from coagent_rl.schedules import LinearSchedule, Rates
 
 SLOPES = ("identity", "sigmoid")
@@ -25,6 +24,8 @@ class STEBackprop(CoagentAlgorithm):
 
     The others are those of `CoagentAlgorithm`.
     """
+
+    rule = staticmethod(learn_straight_through)
 
     def __init__(
         self,
@@ -51,5 +52,5 @@ class STEBackprop(CoagentAlgorithm):
                     f"The straight-through estimator is defined for 'bernoulli' hidden units, not {layer.kind!r}."
                 )
 
-    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        learn_backprop(*actor.arguments, td_errors, episode_starts, self.num_timesteps, self.slope == "sigmoid")
+    def _rule_options(self, network: Network) -> list[float]:
+        return [float(self.slope == "sigmoid")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,163 +10,11 @@ from stable_baselines3.common.type_aliases import GymEnv
 
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.credit.reinforce import broadcast
-from coagent_rl.credit.weight_max import outgoing_weight_growth
-from coagent_rl.kernel import Array, kernel
-from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import SCORES, SIGNALS, local_scores
-from coagent_rl.networks.layout import SLOT
-from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
+from coagent_rl.credit.weight_max import learn_weight_max, learn_weight_max_pipelined
+from coagent_rl.networks import Network
 from coagent_rl.schedules import LinearSchedule, Rates
-from coagent_rl.traces import accumulate, accumulate_delayed, three_factor_update
 
 TRACE_FORMS = ("synchronous", "pipelined")
-
-
-@kernel
-def signal_below(layout: Array, index: int, parameters: Array, trace: Array, signals: Array, norm_order: float) -> None:
-    """Write the signals of the units below layer ``index``, from how its weights are about to change, in one row."""
-    _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
-    outgoing_weight_growth(
-        parameters[w:b].reshape(n_in, n_pre),
-        trace[w:b].reshape(n_in, n_pre),
-        signals[slot : slot + n_pre],
-        norm_order,
-        signals[inputs : inputs + n_in],
-    )
-
-
-@kernel
-def synchronous_signals(
-    layout: Array, parameters: Array, traces: Array, td_errors: Array, norm_order: float, activity: Array
-) -> None:
-    """Weight Max's SIGNALS of every layer and row, from the output layer down, within one time step.
-
-    Args:
-        layout, parameters: see `coagent_rl.networks.Network`.
-        traces: shape (n_rows, n_parameters).
-        td_errors: shape (n_rows,).
-        norm_order: p of the L^p norm.
-        activity: shape (4, n_rows, width), whose SIGNALS are written.
-    """
-    signals = activity[SIGNALS]
-    for row in range(td_errors.size):
-        slot = layout[layout.shape[0] - 1, SLOT]
-        broadcast(td_errors[row], signals[row, slot:])
-        for index in range(layout.shape[0] - 1, 0, -1):
-            signal_below(layout, index, parameters, traces[row], signals[row], norm_order)
-
-
-@kernel
-def learn_weight_max(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    td_errors: Array,
-    episode_starts: Array,
-    time: float,
-    norm_order: float,
-) -> None:
-    """One learning step of the actor: scores → traces → signals → update. See `Learner` for the arrays."""
-    local_scores(layout, constants, activity)
-    accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
-    synchronous_signals(layout, parameters, traces, td_errors, norm_order, activity)
-    three_factor_update(layout, activity, traces, memory[DIRECTION])
-    ascend(layout, settings, rates, parameters, memory, time)
-
-
-@kernel
-def pipelined_signals(layout: Array, parameters: Array, traces: Array, norm_order: float, activity: Array) -> None:
-    """Weight Max's SIGNALS of the hidden layers for the next step, from how the layers above are about to change now.
-
-    The arguments are those of `synchronous_signals`; the output layer's next signal is not known yet and stays.
-
-    Source: Chung (2022), eqs. 15 and 16.
-    """
-    signals = activity[SIGNALS]
-    for row in range(traces.shape[0]):
-        # From the bottom up: the signal that a layer learned from now is read before it is replaced.
-        for index in range(1, layout.shape[0]):
-            signal_below(layout, index, parameters, traces[row], signals[row], norm_order)
-
-
-@kernel
-def learn_pipelined_from_scores(
-    layout: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    td_errors: Array,
-    episode_starts: Array,
-    time: float,
-    norm_order: float,
-    trace_gain: float,
-    ring: Array,
-    ring_starts: Array,
-    n_steps: int,
-) -> None:
-    """One learning step of eqs. 13-17, given the SCORES: all layers learn at once from what the step before told them.
-
-    ``trace_gain`` is the factor 1 - λ of eq. 13; `coagent_rl.traces.accumulate_delayed` explains the ring.
-    """
-    gain, top = parameters.dtype.type(trace_gain), layout[layout.shape[0] - 1, SLOT]
-    scores = activity[SCORES]
-    for row in range(td_errors.size):
-        for k in range(scores.shape[1]):
-            scores[row, k] *= gain
-        broadcast(td_errors[row], activity[SIGNALS, row, top:])
-    accumulate_delayed(layout, activity, episode_starts, settings[TRACE_DECAY], traces, ring, ring_starts, n_steps)
-    three_factor_update(layout, activity, traces, memory[DIRECTION])
-    pipelined_signals(layout, parameters, traces, norm_order, activity)
-    ascend(layout, settings, rates, parameters, memory, time)
-
-
-@kernel
-def learn_weight_max_pipelined(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    td_errors: Array,
-    episode_starts: Array,
-    time: float,
-    norm_order: float,
-    trace_gain: float,
-    ring: Array,
-    ring_starts: Array,
-    n_steps: int,
-) -> None:
-    """`learn_pipelined_from_scores` from the scores of what the units just did."""
-    local_scores(layout, constants, activity)
-    learn_pipelined_from_scores(
-        layout,
-        settings,
-        rates,
-        parameters,
-        memory,
-        traces,
-        activity,
-        td_errors,
-        episode_starts,
-        time,
-        norm_order,
-        trace_gain,
-        ring,
-        ring_starts,
-        n_steps,
-    )
 
 
 class WeightMax(CoagentAlgorithm):
@@ -214,13 +63,25 @@ class WeightMax(CoagentAlgorithm):
         if self.trace_form == "pipelined" and self.actor_lambda == 1.0:
             raise ValueError("actor_lambda must be below 1 with pipelined traces, whose factor 1 - λ would be zero.")
 
-    def _needs_delay_line(self) -> bool:
-        return self.trace_form == "pipelined"
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        super()._check_networks(policy)
+        if any(layer.kind == "categorical" for layer in policy.actor.layers):
+            raise ValueError(
+                "Weight Max gives every unit one signal, but 'categorical' units have one pre-activation per level: the "
+                "rule is not defined for them."
+            )
 
-    def _learn_actor(self, actor: Learner, td_errors: np.ndarray, episode_starts: np.ndarray) -> None:
-        time, norm_order = self.num_timesteps, float(self.norm_order)
-        if self.trace_form == "synchronous":
-            learn_weight_max(*actor.arguments, td_errors, episode_starts, time, norm_order)
-        else:
-            gain, ring = 1.0 - self.actor_lambda, (actor.ring, actor.ring_starts, self._n_updates)
-            learn_weight_max_pipelined(*actor.arguments, td_errors, episode_starts, time, norm_order, gain, *ring)
+    @property
+    def rule(self) -> Callable[..., bool]:
+        """The compiled learning step."""
+        return learn_weight_max if self.trace_form == "synchronous" else learn_weight_max_pipelined
+
+    def _rule_options(self, network: Network) -> list[float]:
+        return [float(self.norm_order), 1.0 - self.actor_lambda]
+
+    def _rule_store(self, network: Network, n_rows: int) -> np.ndarray | None:
+        # The delay line of `coagent_rl.traces.accumulate_delayed`.
+        return np.zeros((network.depth, 3, n_rows, network.width)) if self.trace_form == "pipelined" else None
+
+    def _rule_has_traces(self) -> bool:
+        return self.trace_form == "pipelined"

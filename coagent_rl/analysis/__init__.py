@@ -1,25 +1,43 @@
-"""Analysis: plots, statistics of units, and the relaxation of MAP Propagation."""
+"""Analysis: comparisons of runs, plots, statistics of units, and the relaxation of MAP Propagation.
 
-from coagent_rl.analysis.neurons import NeuronStates, NeuronWatch, neuron_states
-from coagent_rl.analysis.plots import learning_curve, learning_curves, network_picture, running_mean, sweep_figure
-from coagent_rl.analysis.relaxation import UpdateAngles, relaxation_energies, relaxation_figure, update_angles
-from coagent_rl.analysis.units import LayerStatistics, absolute_correlation, unit_statistics, unit_statistics_figure
+Names are imported when they are first asked for, so that comparing and drawing runs needs no torch. What compares runs is in
+`coagent_rl.analysis.compare`.
+"""
+# ruff: noqa: F401  imported for type checkers, found by __getattr__
 
-__all__ = [
-    "LayerStatistics",
-    "NeuronStates",
-    "NeuronWatch",
-    "UpdateAngles",
-    "absolute_correlation",
-    "learning_curve",
-    "learning_curves",
-    "network_picture",
-    "neuron_states",
-    "relaxation_energies",
-    "relaxation_figure",
-    "running_mean",
-    "sweep_figure",
-    "unit_statistics",
-    "unit_statistics_figure",
-    "update_angles",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coagent_rl.analysis.neurons import NeuronStates, NeuronWatch, neuron_states
+    from coagent_rl.analysis.plots import learning_curve, learning_curves, network_picture, running_mean, sweep_figure
+    from coagent_rl.analysis.relaxation import UpdateAngles, relaxation_energies, relaxation_figure, update_angles
+    from coagent_rl.analysis.units import LayerStatistics, absolute_correlation, unit_statistics, unit_statistics_figure
+
+_HOMES = {
+    "LayerStatistics": "units",
+    "NeuronStates": "neurons",
+    "NeuronWatch": "neurons",
+    "UpdateAngles": "relaxation",
+    "absolute_correlation": "units",
+    "learning_curve": "plots",
+    "learning_curves": "plots",
+    "network_picture": "plots",
+    "neuron_states": "neurons",
+    "relaxation_energies": "relaxation",
+    "relaxation_figure": "relaxation",
+    "running_mean": "plots",
+    "sweep_figure": "plots",
+    "unit_statistics": "units",
+    "unit_statistics_figure": "units",
+    "update_angles": "relaxation",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"coagent_rl.analysis.{_HOMES[name]}"), name)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG, all_action_slopes
-from coagent_rl.networks.forward import SCORES, SIGNALS, VALUES, forward
+from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
+from coagent_rl.arrays import SCORES, VALUES
+from coagent_rl.critics.per_neuron import look_at_slopes
+from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import MEAN
 
 SATURATED = 0.1
@@ -38,20 +40,22 @@ def neuron_states(model: DecentralizedDDPG, observations: np.ndarray) -> NeuronS
         observations: the network's inputs (normalised, where the model has a normaliser), shape (n, n_inputs).
 
     Raises:
-        ValueError: if the neurons' critics, or what they see, are not finite.
+        ValueError: for another agent, whose neurons have no critics; if these, or what they see, are not finite.
     """
+    if not isinstance(model, DecentralizedDDPG):
+        raise ValueError(f"neuron_states describes DecentralizedDDPG agents, not {type(model).__name__}.")
     network, critics = model.policy.actor, model.neuron_critics
     activity = network.activity(len(observations))
     activity[VALUES][:, : network.n_inputs] = observations
     inputs = np.ascontiguousarray(observations, dtype=network.parameters.dtype)
     # In this mode no noise is read: any array of its type will do.
-    finite = forward(network.layout, network.constants, network.parameters, activity, inputs, activity, 0, MEAN)
-    arguments = (network.layout, network.constants, activity, critics.layout, critics.weights, critics.kind)
-    if not (finite and all_action_slopes(*arguments)):
+    finite = forward(network.structure, activity, inputs, activity, 0, MEAN)
+    sent_by_critics = np.zeros(activity.shape[1:], activity.dtype)
+    if not (finite and look_at_slopes(model.actor_learner.acting(activity), critics.arrays, sent_by_critics)):
         raise ValueError("The observations or the neurons' critics are not finite.")
     saturation, one_sign = np.empty(network.depth), np.empty(network.depth)
     for index, layer in enumerate(network.layers):
-        slopes, sent = activity[SCORES][:, network.slot(index)], activity[SIGNALS][:, network.slot(index)]
+        slopes, sent = activity[SCORES][:, network.slot(index)], sent_by_critics[:, network.slot(index)]
         saturation[index] = np.mean(slopes <= SATURATED * _STEEPEST.get(layer.kind, 0.0) / layer.temperature)
         one_sign[index] = np.mean(np.all(sent >= 0, axis=0) | np.all(sent <= 0, axis=0))
     return NeuronStates(saturation, one_sign)

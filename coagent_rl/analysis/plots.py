@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from coagent_rl.files import write_whole
-from coagent_rl.networks import Network
+from coagent_rl.analysis.curves import Panel, band_of, comparison_figure, draw_panel, fitting_window, running_mean
+from coagent_rl.analysis.known import in_order, written_name
+from coagent_rl.analysis.runs import Curve
+from coagent_rl.analysis.style import EndLabel, Look, applied, footnote, label_ends, looks, save_figure, settle_labels
 
+if TYPE_CHECKING:
+    from coagent_rl.networks import Network
 
-def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the last ``window`` values at each position (of all so far, at the beginning), shape of ``values``."""
-    total = np.cumsum(np.insert(np.asarray(values, dtype=float), 0, 0.0))
-    ends = np.arange(1, total.size)
-    starts = np.maximum(ends - window, 0)
-    return np.asarray((total[ends] - total[starts]) / (ends - starts))
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all."""
-    FigureCanvasAgg(figure)
-    write_whole(path, lambda beside: figure.savefig(beside, dpi=120))
+__all__ = [
+    "draw_curves",
+    "learning_curve",
+    "learning_curves",
+    "network_picture",
+    "running_mean",
+    "save_figure",
+    "sweep_figure",
+]
 
 
 def learning_curve(
@@ -38,36 +39,35 @@ def learning_curve(
 ) -> None:
     """Draw running mean returns: the mean over runs, and a band of one standard deviation where there are several.
 
+    Runs of different length are averaged as far as all reach, and those that go on are a thin line beyond.
+
     Args:
-        runs: name of a curve → returns of all episodes, one array a run; longer runs are cut to the shortest.
-        window: number of episodes averaged.
+        runs: name of a curve → returns of all episodes, one array a run.
+        title: the environment's id, which also says between which returns a band can be.
+        window: number of episodes averaged; half of those of the longest run where that is less.
     """
-    figure = Figure(figsize=(6.4, 4.0 + 0.2 * len(runs)), layout="constrained")
-    axes = figure.add_subplot()
-    draw_curves(axes, runs, window, ylabel)
-    axes.set_title(title if len(runs) > 1 else f"{axes.get_legend_handles_labels()[1][0]} on {title}")
-    if len(runs) > 1:
-        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
-    save_figure(figure, path)
+    panel = _panel(title, runs, window, title, ylabel)
+    if len(runs) == 1:
+        panel = replace(panel, title=f"{panel.bands[0].label} on {title}")
+    comparison_figure(path, [panel])
 
 
 def learning_curves(
-    path: Path, panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], windows: Mapping[str, int], n_columns: int = 2
+    path: Path,
+    panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]],
+    windows: Mapping[str, int],
+    n_columns: int = 2,
+    env_id: str | None = None,
 ) -> None:
-    """Draw several `learning_curve`s side by side; a name has the same colour in all of them.
+    """Draw several `learning_curve`s side by side; a name looks the same in all of them.
 
     Args:
         panels: title → what `learning_curve` takes as ``runs``.
         windows: title → number of episodes averaged.
+        env_id: environment of all panels, where the titles say something else.
     """
-    n_rows = -(-len(panels) // n_columns)
-    figure = Figure(figsize=(5.6 * n_columns, 4.2 * n_rows), layout="constrained")
-    colours = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(name for runs in panels.values() for name in runs))}
-    for axes, (title, runs) in zip(figure.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
-        draw_curves(axes, runs, windows[title], "return", colours)
-        axes.set_title(title)
-        axes.legend(fontsize=6, framealpha=0.5)
-    save_figure(figure, path)
+    drawn = [_panel(title, runs, windows[title], env_id or title) for title, runs in panels.items()]
+    comparison_figure(path, drawn, n_columns=n_columns)
 
 
 def draw_curves(
@@ -78,22 +78,19 @@ def draw_curves(
     colours: Mapping[str, str] | None = None,
 ) -> None:
     """Draw the curves and bands of `learning_curve` into axes that are there already, in given colours by name."""
-    for name, returns in runs.items():
-        length = min(len(run) for run in returns)
-        curves = np.stack([running_mean(run[:length], window) for run in returns])
-        # A line of a few thousand points looks the same as one of a million and is drawn at once.
-        # The first points average too few episodes to say anything but would set the scale.
-        shown = np.unique(np.linspace(min(window // 10, length - 1), length - 1, 2000).astype(int))
-        mean, deviation = curves.mean(axis=0)[shown], curves.std(axis=0)[shown]
-        label = name if len(returns) == 1 else f"{name}, {len(returns)} runs"
-        (line,) = axes.plot(shown + 1, mean, label=label, linewidth=1.5, color=(colours or {}).get(name))
-        if len(returns) > 1:
-            axes.fill_between(shown + 1, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set_xlabel("episode")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_ylabel(f"{ylabel} (running mean of {window} episodes)")
-    axes.grid(alpha=0.3)
+    panel = _panel("", runs, window, "", ylabel)
+    styles = looks(list(runs)) | {name: Look(colour) for name, colour in (colours or {}).items()}
+    draw_panel(axes, panel, styles)
+
+
+def _panel(title: str, runs: Mapping[str, Sequence[np.ndarray]], window: int, env_id: str, ylabel: str = "return") -> Panel:
+    curves = {
+        written_name(name): [Curve(written_name(name), env_id, seed, returns) for seed, returns in enumerate(runs[name])]
+        for name in in_order(list(runs))
+    }
+    window = fitting_window(window, [curve for group in curves.values() for curve in group])
+    bands = [band_of(name, group, window) for name, group in curves.items()]
+    return Panel(title, [band for band in bands if band is not None], window, ylabel=ylabel)
 
 
 def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]], ylabel: str) -> None:
@@ -103,16 +100,25 @@ def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tupl
         panels: name of the setting → name of a curve → value of the setting → (mean, standard deviation).
         ylabel: what the means are of.
     """
-    figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
-    for axes, (setting, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, points in curves.items():
-            mean, deviation = np.array(list(points.values())).T
-            axes.errorbar(list(points), mean, yerr=deviation, marker="o", capsize=3, label=name)
-        axes.set_xlabel(setting)
-        axes.set_ylabel(ylabel)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    save_figure(figure, path)
+    styles = looks(list(dict.fromkeys(name for curves in panels.values() for name in curves)))
+    with applied():
+        figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
+        columns = {}
+        for axes, (setting, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+            labels = []
+            for name, points in curves.items():
+                mean, deviation = np.array(list(points.values())).T
+                line = {"color": styles[name].colour, "linestyle": styles[name].dashes}
+                axes.errorbar(list(points), mean, yerr=deviation, marker="o", markersize=4, capsize=3, **line)
+                labels.append(EndLabel(name, len(points) - 1, float(mean[-1]), styles[name]))
+            axes.set_xlabel(setting)
+            axes.set_ylabel(ylabel)
+            if len(styles) == 1:
+                axes.set_title(labels[0].text)
+            columns[axes] = label_ends(figure, axes, labels) if len(styles) > 1 else []
+        footnote(figure, "Mean ± one standard deviation over runs (ddof 1).")
+        settle_labels(figure, columns)
+        save_figure(figure, path)
 
 
 def network_picture(path: Path, network: Network, observation: np.ndarray, seed: int = 0) -> None:

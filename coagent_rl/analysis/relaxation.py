@@ -10,29 +10,33 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from coagent_rl.analysis.plots import save_figure
-from coagent_rl.credit.backprop import backpropagate
+from coagent_rl.arrays import MEANS, SCORES, VALUES, Arrays, LearnerArrays, named
+from coagent_rl.credit.backprop import scores_within_coagents
 from coagent_rl.credit.map_prop import relax
 from coagent_rl.kernel import Array, kernel
+from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, local_scores, means_of_layer
-from coagent_rl.networks.layout import DISTRIBUTION, N_VALUES, SLOT
+from coagent_rl.networks.forward import forward, local_scores, means_of_layer
+from coagent_rl.networks.layout import place
 from coagent_rl.networks.units import DETERMINISTIC, GAUSSIAN, MEAN, SAMPLE
+from coagent_rl.schedules import constant_schedule
 
 
 @kernel
-def log_likelihood(layout: Array, constants: Array, parameters: Array, activity: Array, row: int) -> float:
-    """Return log Pr(H, A | S) of a row's VALUES, and write the MEANS that go with them.
+def log_likelihood(network: Arrays, activity: Array, row: int) -> float:
+    """Return log Pr(H, A | S) of a row's values, and write the means that go with them.
 
     Args:
-        layout, constants, parameters: see `coagent_rl.networks.Network`; units are Gaussian, deterministic (which take no
-            part) or, in the output layer, softmax.
-        activity: shape (4, n_rows, width).
+        network: its structure, see `coagent_rl.networks.layout`; units are Gaussian, deterministic (which take no part) or,
+            in the output layer, softmax.
+        activity: shape (≥ 2, n_rows, width).
     """
     values, means = activity[VALUES, row], activity[MEANS, row]
     total = 0.0
-    for index in range(layout.shape[0]):
-        means_of_layer(layout, constants, parameters, index, values, means)
-        distribution, n_values, slot = layout[index, DISTRIBUTION], layout[index, N_VALUES], layout[index, SLOT]
+    for index in range(network[0].shape[0]):
+        means_of_layer(network, index, values, means)
+        here = place(network[0], index)
+        distribution, n_values, slot = here.distribution, here.n_values, here.slot
         for k in range(slot, slot + n_values):
             if distribution == GAUSSIAN:
                 deviation = means[k + n_values]
@@ -48,6 +52,12 @@ def _in_double_precision(network: Network) -> Network:
     return copy
 
 
+def _learner(network: Network, activity: np.ndarray) -> LearnerArrays:
+    """The arrays of a learner that does not learn, around what the units did."""
+    learner = Learner(network, activity.shape[1], constant_schedule(0.0), "sgd", trace_decay=0.0)
+    return named(learner.acting(activity))
+
+
 def _step_sizes(network: Network, rate: float) -> np.ndarray:
     if not all(layer.is_gaussian for layer in network.layers[:-1]):
         raise ValueError("Relaxation is defined for Gaussian hidden units.")
@@ -60,7 +70,7 @@ def _sampled(network: Network, observations: np.ndarray, rng: np.random.Generato
     activity = network.activity(len(observations))
     noise = network.draw_noise(rng, 1, len(observations))
     observations = np.ascontiguousarray(observations, dtype=np.float64)
-    if not forward(network.layout, network.constants, network.parameters, activity, observations, noise, 0, SAMPLE):
+    if not forward(network.structure, activity, observations, noise, 0, SAMPLE):
         raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
     return activity
 
@@ -83,14 +93,14 @@ def relaxation_energies(
         ValueError: for hidden units of another kind, a wrong shape, or observations that are not finite.
     """
     network = _in_double_precision(network)
-    structure, sizes = (network.layout, network.constants, network.parameters), _step_sizes(network, rate)
-    activity = _sampled(network, observations, rng)
+    sizes, activity = _step_sizes(network, rate), _sampled(network, observations, rng)
+    learner = _learner(network, activity)
     energies = np.empty((n_steps + 1, len(observations)))
     for row in range(len(observations)):
         for step in range(n_steps + 1):
             if step > 0:
-                relax(*structure, activity, row, 1, sizes)
-            energies[step, row] = -log_likelihood(*structure, activity, row)
+                relax(learner, row, 1, sizes)
+            energies[step, row] = -log_likelihood(network.structure, activity, row)
     return energies
 
 
@@ -137,16 +147,16 @@ def update_angles(
     network = _in_double_precision(network)
     if np.shape(action) != (network.layers[-1].n_values,):
         raise ValueError(f"The action must be the {network.layers[-1].n_values} values of the output layer, not {action!r}.")
-    structure, sizes = (network.layout, network.constants, network.parameters), _step_sizes(network, rate)
-    activity = _sampled(network, np.tile(observation, (n_samples, 1)), rng)
+    sizes, activity = _step_sizes(network, rate), _sampled(network, np.tile(observation, (n_samples, 1)), rng)
+    learner = _learner(network, activity)
     hidden_only = Network(network.n_inputs, network.layers[:-1], dtype=np.float64) if network.depth > 1 else None
     activity[VALUES][:, network.slot(-1)] = action
     weights = np.empty(n_samples)
     for row in range(n_samples):
-        weights[row] = log_likelihood(*structure, activity, row)
+        weights[row] = log_likelihood(network.structure, activity, row)
         if hidden_only is not None:  # what is left is log Pr(A | H, S)
-            weights[row] -= log_likelihood(hidden_only.layout, hidden_only.constants, network.parameters, activity, row)
-        relax(*structure, activity, row, n_steps, sizes)
+            weights[row] -= log_likelihood((*hidden_only.structure[:2], network.parameters), activity, row)
+        relax(learner, row, n_steps, sizes)
     weights = np.exp(weights - weights.max())
     weights /= weights.sum()
     target = _gradients(*_backpropagated(network, observation, action))
@@ -166,10 +176,11 @@ def _backpropagated(network: Network, observation: np.ndarray, action: np.ndarra
     twin.parameters[:] = network.parameters
     activity = twin.activity(1)
     inputs = np.asarray(observation, dtype=np.float64)[None]
-    forward(twin.layout, twin.constants, twin.parameters, activity, inputs, np.zeros((1, 1, twin.width)), 0, MEAN)
+    forward(twin.structure, activity, inputs, np.zeros((1, 1, twin.width)), 0, MEAN)
     activity[VALUES][:, twin.slot(-1)] = action
-    local_scores(twin.layout, twin.constants, activity)
-    backpropagate(twin.layout, twin.constants, twin.parameters, activity, 0, False)
+    learner = _learner(twin, activity)
+    local_scores(learner)
+    scores_within_coagents(learner)
     return twin, activity
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from coagent_rl.credit.straight_through import surrogate_slopes
+from coagent_rl.arrays import LearnerArrays
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES
-from coagent_rl.networks.layout import ACTIVATION, DISTRIBUTION, TEMPERATURE
+from coagent_rl.networks.layout import TEMPERATURE, place, weights_of
 from coagent_rl.networks.units import DETERMINISTIC, slope
 
 
@@ -30,22 +29,25 @@ def chain_rule(weights: Array, scores_above: Array, slopes: Array, scores: Array
 
 
 @kernel
-def backpropagate(layout: Array, constants: Array, parameters: Array, activity: Array, row: int, smooth: bool) -> None:
-    """Go down from the output layer, whose SCORES are given, to the first, and write the SCORES of all layers of a row.
+def scores_within_coagents(learner: LearnerArrays) -> None:
+    """Write the scores of the deterministic layers, from those of the layers above, down to the first layer.
+
+    A stochastic layer keeps the score of what it drew: there the chain ends, and another coagent begins. So a coagent may
+    span several layers. In a network whose hidden layers are all deterministic this is backprop from the output's score.
 
     Args:
-        layout, constants, parameters: see `coagent_rl.networks.Network`.
-        activity: shape (4, n_rows, width).
-        row: which row.
-        smooth: for stochastic hidden units, see `surrogate_slopes`; deterministic ones have a slope of their own.
+        learner: with values, and scores of the stochastic layers (`coagent_rl.networks.forward.local_scores`).
+
+    Source: Rumelhart, Hinton & Williams (1986); Gupta et al. (2021), §3.3, for coagents of several layers.
     """
-    scores = activity[SCORES, row]
-    for index in range(layout.shape[0] - 1, 0, -1):
-        _, _, n_in, n_pre, _, _, w, b, _, inputs, slot = layout[index]
-        below = scores[inputs : inputs + n_in]
-        temperature = constants[index - 1, TEMPERATURE]
-        if layout[index - 1, DISTRIBUTION] == DETERMINISTIC:
-            slope(layout[index - 1, ACTIVATION], temperature, activity[VALUES, row, inputs : inputs + n_in], below)
-        else:
-            surrogate_slopes(activity[MEANS, row, inputs : inputs + n_in], temperature, smooth, below)
-        chain_rule(parameters[w:b].reshape(n_in, n_pre), scores[slot : slot + n_pre], below, below)
+    layout, constants, parameters = learner.layout, learner.constants, learner.parameters
+    values, scores = learner.values, learner.scores
+    for row in range(values.shape[0]):
+        for index in range(layout.shape[0] - 1, 0, -1):
+            below = place(layout, index - 1)
+            if below.distribution == DETERMINISTIC:
+                here, n = place(layout, index), below.n_values
+                own = scores[row, here.inputs : here.inputs + n]
+                slope(below.activation, constants[index - 1, TEMPERATURE], values[row, here.inputs : here.inputs + n], own)
+                above = scores[row, here.slot : here.slot + here.n_pre]
+                chain_rule(weights_of(here, parameters), above, own, own)

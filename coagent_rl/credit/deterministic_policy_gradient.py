@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from coagent_rl.arrays import Arrays, named
+from coagent_rl.credit.reinforce import listen
 from coagent_rl.kernel import Array, kernel
+from coagent_rl.networks.layout import TEMPERATURE, place
+from coagent_rl.networks.units import slope
+from coagent_rl.optimizers import update
 
 LINEAR_CRITIC, COMPATIBLE, QUADRATIC = range(3)
 
@@ -50,3 +55,29 @@ def action_slopes(kind: int, action_weights: Array, inputs: Array, means: Array,
         square = action_weights[1 + inputs.size]
         for j in range(out.size):
             out[j] += 2.0 * square[j] * means[j]
+
+
+@kernel
+def learn_deterministic_policy(arrays: Arrays, reinforcements: Array, episode_starts: Array, time: float) -> bool:
+    """One learning step of all neurons: Δk = ∂Q/∂a ∂a/∂k at a = μ(v), each with its own critic.
+
+    Args:
+        arrays: the actor's, with the means of what the neurons did; it has no traces, which are the critics'.
+        reinforcements: shape (n_rows, width), ∂Q/∂a of each neuron (`coagent_rl.critics.per_neuron`).
+        episode_starts: shape (n_rows,); nothing depends on it.
+        time: environment steps so far.
+
+    Returns:
+        Whether the update is finite; nothing is learned where it is not.
+
+    Source: Silver et al. (2014), eq. 9; Guss (2016), §4.2.
+    """
+    learner = named(arrays)
+    for row in range(reinforcements.shape[0]):
+        for index in range(learner.layout.shape[0]):
+            here = place(learner.layout, index)
+            columns = slice(here.slot, here.slot + here.n_values)
+            temperature = learner.constants[index, TEMPERATURE]
+            slope(here.activation, temperature, learner.means[row, columns], learner.scores[row, columns])
+    listen(learner, reinforcements)
+    return update(learner, time)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 
+from coagent_rl.arrays import Arrays, LearnerArrays, named, structure
+from coagent_rl.credit.reinforce import listen
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, means_of_layer
-from coagent_rl.networks.layout import BIASES, N_PRE, N_VALUES, SLOT, TEMPERATURE, WEIGHTS
+from coagent_rl.networks.forward import all_finite, means_of_layer
+from coagent_rl.networks.layout import TEMPERATURE, place, weights_of
 from coagent_rl.networks.units import score
+from coagent_rl.optimizers import update
+from coagent_rl.traces import accumulate
+
+# The rule's options.
+RELAXATION_STEPS, STEP_SIZES = range(2)
 
 
 @kernel
@@ -37,51 +44,64 @@ def ascend_likelihood(
 
 
 @kernel
-def relax(
-    layout: Array, constants: Array, parameters: Array, activity: Array, row: int, n_steps: int, step_sizes: Array
-) -> None:
-    """Move all hidden layers at once ``n_steps`` up log Pr(H, A | S) with the output clamped, and write the relaxed SCORES.
+def relax(learner: LearnerArrays, row: int, relaxation_steps: int, step_sizes: Array) -> None:
+    """Move all hidden layers at once up log Pr(H, A | S) with the output clamped, and write the relaxed scores of a row.
 
     Nothing that cannot have changed is computed again: the first layer's means see only the observation.
 
     Args:
-        layout, constants, parameters: see `coagent_rl.networks.Network`; hidden units are Gaussian.
-        activity: shape (4, n_rows, width), whose VALUES and MEANS hold a forward pass and become the relaxed ones.
+        learner: with hidden units that are Gaussian; its values and means hold a forward pass and become the relaxed ones.
         row: which row.
-        n_steps: N; with 0 the scores are those of the values drawn: global REINFORCE.
+        relaxation_steps: N; with 0 the scores are those of the values drawn: global REINFORCE.
         step_sizes: α of each layer, shape (depth,); the output's is not used.
     """
-    values, means, scores = activity[VALUES, row], activity[MEANS, row], activity[SCORES, row]
+    layout, values, means, scores = learner.layout, learner.values[row], learner.means[row], learner.scores[row]
     depth = layout.shape[0]
-    for number in range(n_steps + 1):
+    for number in range(relaxation_steps + 1):
         if number > 0:
             for index in range(depth - 1):
-                n, slot = layout[index, N_VALUES], layout[index, SLOT]
-                n_above, slot_above = layout[index + 1, N_PRE], layout[index + 1, SLOT]
-                w, b = layout[index + 1, WEIGHTS], layout[index + 1, BIASES]
+                here, above = place(layout, index), place(layout, index + 1)
+                n, slot = here.n_values, here.slot
                 ascend_likelihood(
-                    parameters[w:b].reshape(n, n_above),
-                    scores[slot_above : slot_above + n_above],
+                    weights_of(above, learner.parameters),
+                    scores[above.slot : above.slot + above.n_pre],
                     means[slot : slot + n],
                     means[slot + n : slot + 2 * n],
                     step_sizes[index],
                     values[slot : slot + n],
                 )
         # While values still move, only the scores that reach down to a hidden layer are needed: not the first layer's.
-        for index in range(0 if number == n_steps else 1, depth):
+        for index in range(0 if number == relaxation_steps else 1, depth):
             if number > 0 and index > 0:
-                means_of_layer(layout, constants, parameters, index, values, means)
-            distribution, activation, _, n_pre, n_values, n_biases, _, _, _, _, slot = layout[index]
+                means_of_layer(structure(learner), index, values, means)
+            here = place(layout, index)
             score(
-                distribution,
-                activation,
-                constants[index, TEMPERATURE],
-                n_biases > n_pre,
-                values[slot:],
-                means[slot:],
-                n_values,
-                scores[slot : slot + n_biases],
+                here.distribution,
+                here.activation,
+                learner.constants[index, TEMPERATURE],
+                here.n_biases > here.n_pre,
+                values[here.slot :],
+                means[here.slot :],
+                here.n_values,
+                scores[here.slot : here.slot + here.n_biases],
             )
+
+
+@kernel
+def learn_map_prop(arrays: Arrays, reinforcements: Array, episode_starts: Array, time: float) -> bool:
+    """One learning step: relaxation → scores → traces → what the critic says → update.
+
+    The arguments and the result are those of `coagent_rl.credit.reinforce.learn_reinforce`. The options are the number of
+    relaxation steps and, from STEP_SIZES on, the step size of each layer.
+    """
+    learner = named(arrays)
+    for row in range(reinforcements.shape[0]):
+        relax(learner, row, int(learner.options[RELAXATION_STEPS]), learner.options[STEP_SIZES:])
+    if not all_finite(learner.scores):
+        return False
+    accumulate(learner, episode_starts)
+    listen(learner, reinforcements)
+    return update(learner, time)
 
 
 @kernel

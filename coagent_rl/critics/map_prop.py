@@ -6,209 +6,169 @@ import math
 
 import numpy as np
 
+from coagent_rl.arrays import NOISE_STEP, Arrays, LearnerArrays, named, structure, transition_of
 from coagent_rl.credit.map_prop import divide_by_noise, relax
-from coagent_rl.credit.reinforce import broadcast
+from coagent_rl.critics.critic import Critic
+from coagent_rl.critics.reward import tell_all
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, all_finite, forward
-from coagent_rl.networks.layout import SLOT
+from coagent_rl.networks import Network
+from coagent_rl.networks.forward import all_finite, forward
+from coagent_rl.networks.layout import place
 from coagent_rl.networks.units import SAMPLE
 from coagent_rl.noise import Noise
-from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
+from coagent_rl.optimizers import update
 from coagent_rl.schedules import is_positive
-from coagent_rl.traces import accumulate, three_factor_update
+from coagent_rl.traces import accumulate
+
+# The critic's options; the step sizes are one a layer, from there on.
+DISCOUNT, GUARD, RELAXATION_STEPS, STEP_SIZES = range(4)
 
 
 @kernel
-def learn_map_prop_critic(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    td_errors: Array,
-    episode_starts: Array,
-    time: float,
-    n_steps: int,
-    step_sizes: Array,
-    guard: float,
-) -> bool:
+def learn_map_prop_critic(learner: LearnerArrays, td_errors: Array, episode_starts: Array, time: float) -> bool:
     """One learning step from given TD errors: relaxation → scores / (output value - output mean) → traces → update.
 
     Args:
-        layout … activity: the network and its learner, see `Network` and `Learner`; ``activity`` holds a forward pass.
+        learner: of a network whose values and means hold a forward pass. Its options are those of the critic: GUARD, the
+            least |output value - output mean| that is divided by (see `divide_by_noise`); RELAXATION_STEPS and STEP_SIZES,
+            see `coagent_rl.credit.map_prop.relax`.
         td_errors, episode_starts: shape (n_rows,).
         time: environment steps so far, for the learning rate's schedule.
-        n_steps, step_sizes: of the relaxation, see `coagent_rl.credit.map_prop.relax`.
-        guard: least |output value - output mean| that is divided by, see `divide_by_noise`.
 
     Returns:
-        Whether all relaxed values are finite; nothing is learned where one is not.
+        Whether all relaxed values and the update are finite; nothing is learned where one is not.
     """
-    output = layout[layout.shape[0] - 1, SLOT]
+    options = learner.options
+    output = place(learner.layout, learner.layout.shape[0] - 1).slot
     for row in range(td_errors.size):
-        relax(layout, constants, parameters, activity, row, n_steps, step_sizes)
-        divide_by_noise(activity[VALUES, row, output] - activity[MEANS, row, output], guard, activity[SCORES, row])
-        broadcast(td_errors[row], activity[SIGNALS, row])
-    if not all_finite(activity[SCORES]):
+        relax(learner, row, int(options[RELAXATION_STEPS]), options[STEP_SIZES:])
+        noise = learner.values[row, output] - learner.means[row, output]
+        divide_by_noise(noise, options[GUARD], learner.scores[row])
+        learner.signals[row] = td_errors[row]
+    if not all_finite(learner.scores):
         return False
-    accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
-    three_factor_update(layout, activity, traces, memory[DIRECTION])
-    ascend(layout, settings, rates, parameters, memory, time)
-    return True
+    accumulate(learner, episode_starts)
+    return update(learner, time)
 
 
 @kernel
 def map_prop_td(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    observations: Array,
-    rewards: Array,
-    next_observations: Array,
-    terminated: Array,
-    ignored: Array,
-    episode_starts: Array,
-    discount: float,
-    time: float,
-    td_errors: Array,
-    noise: Array,
-    noise_step: int,
-    n_steps: int,
-    step_sizes: Array,
-    guard: float,
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """TD errors from the output means of two sampled forward passes, and `learn_map_prop_critic` from them.
 
         δ = R + γ m(S') - m(S)
 
-    The arguments and the result are those of `coagent_rl.critics.td_lambda.td_lambda` and of `learn_map_prop_critic`. Step
-    ``noise_step`` of ``noise`` is for S and the next one for S', so that a state has the same noise in both of the TD errors
-    that it is part of: with traces it then cancels.
+    Arguments and result are those of `coagent_rl.critics.td_lambda.td_lambda`. The step that the learner's counter
+    NOISE_STEP names is the noise for S and the next one that for S', so that a state has the same noise in both of the TD
+    errors that it is part of: with traces it then cancels. The counter is moved on.
     """
-    if not (all_finite(next_observations) and all_finite(observations)):
+    learner, given = named(learners[0]), transition_of(transition)
+    observations, rewards = given.observations, given.rewards
+    if not (all_finite(given.next_observations) and all_finite(observations)):
         return False
     for row in range(rewards.size):
         if not math.isfinite(rewards[row]):
             return False
-    output = layout[layout.shape[0] - 1, SLOT]
-    forward(layout, constants, parameters, activity, next_observations, noise, noise_step + 1, SAMPLE)
+    output = place(learner.layout, learner.layout.shape[0] - 1).slot
+    step = int(learner.counters[NOISE_STEP])
+    learner.counters[NOISE_STEP] = step + 1
+    forward(structure(learner), learner.activity, given.next_observations, learner.noise, step + 1, SAMPLE)
     for row in range(rewards.size):
         td_errors[row] = rewards[row]
-        if not terminated[row]:
-            td_errors[row] += discount * activity[MEANS, row, output]
-    forward(layout, constants, parameters, activity, observations, noise, noise_step, SAMPLE)
+        if not given.terminated[row]:
+            td_errors[row] += learner.options[DISCOUNT] * learner.means[row, output]
+    forward(structure(learner), learner.activity, observations, learner.noise, step, SAMPLE)
     for row in range(rewards.size):
-        td_errors[row] = 0.0 if ignored[row] else td_errors[row] - activity[MEANS, row, output]
+        td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - learner.means[row, output]
         if not math.isfinite(td_errors[row]):
             return False
-    return learn_map_prop_critic(
-        layout,
-        constants,
-        settings,
-        rates,
-        parameters,
-        memory,
-        traces,
-        activity,
-        td_errors,
-        episode_starts,
-        time,
-        n_steps,
-        step_sizes,
-        guard,
-    )
+    tell_all(td_errors, reinforcements)
+    return learn_map_prop_critic(learner, td_errors, given.episode_starts, time)
 
 
-class MAPPropCritic:
+class MAPPropCritic(Critic):
     """State values learned by MAP Propagation, the critic of Chung (2021).
 
     Args:
-        learner: of a network of Gaussian units with one linear output.
-        discount: γ.
-        noise: of the units.
-        relaxation_steps: N ≥ 0.
-        relaxation_rate: step size of the relaxation in units of each layer's variance.
-        guard: least |output value - output mean| that scores are divided by, in standard deviations of the output. Values
-            and means that nearly coincide carry no information about the direction and would give steps without bound.
-
-    Raises:
-        ValueError: for values out of range.
+        actor: the network that is judged.
+        learner: of a network of Gaussian units with one linear output, with the options of `options`.
+        noise: of the critic's units.
     """
 
-    def __init__(
-        self,
-        learner: Learner,
-        discount: float,
-        noise: Noise,
-        relaxation_steps: int = 20,
-        relaxation_rate: float = 0.5,
-        guard: float = 1e-3,
-    ) -> None:
-        if not is_positive(guard):
-            raise ValueError(f"guard must be a positive number, not {guard!r}: scores are divided by it at least.")
-        self.learner = learner
-        self.discount = float(discount)
-        self.noise = noise
-        self.n_steps, self.step_sizes = relaxation(learner, relaxation_steps, relaxation_rate)
-        self.guard = float(guard * learner.network.layers[-1].deviation)
-        self.td_errors = np.zeros(learner.traces.shape[0])
-        if noise.cursor:  # a loaded model, in the middle of a block
-            noise.draw_block(learner.network, self.td_errors.size, overlapping=True)
+    kernel = staticmethod(map_prop_td)
+    diverged = (
+        "The TD error is not finite: the parameters of the critic have diverged, or the relaxation of its units. Lower "
+        "critic_learning_rate, or relaxation_rate"
+    )
 
-    def learn(
-        self,
-        observations: np.ndarray,
-        rewards: np.ndarray,
-        next_observations: np.ndarray,
-        terminated: np.ndarray,
-        ignored: np.ndarray,
-        episode_starts: np.ndarray,
-        time: int,
-    ) -> bool:
-        """Learn from one transition per environment and write ``td_errors``. See `map_prop_td` for arguments and result."""
+    def __init__(self, actor: Network, learner: Learner, noise: Noise) -> None:
+        super().__init__(actor, learner.n_rows)
+        self.learner = learner
+        self.noise = noise
+        if noise.cursor:  # a loaded model, in the middle of a block
+            self._draw_block()
+
+    @property
+    def learners(self) -> tuple[Arrays, ...]:
+        return (self.learner.arrays,)
+
+    def _draw_block(self) -> None:
+        self.noise.draw_block(self.learner.network, self.learner.n_rows, overlapping=True)
+        self.learner.set_noise(self.noise.block)
+
+    def before_step(self) -> None:
+        self.steps_until_draw()
+        self.noise.cursor += 1
+
+    def steps_until_draw(self) -> int:
         noise = self.noise
         if noise.cursor + 1 >= len(noise.block):
             noise.cursor = 0
-            noise.draw_block(self.learner.network, self.td_errors.size, overlapping=True)
-        noise.cursor += 1
-        return bool(
-            map_prop_td(
-                *self.learner.arguments,
-                observations,
-                rewards,
-                next_observations,
-                terminated,
-                ignored,
-                episode_starts,
-                self.discount,
-                time,
-                self.td_errors,
-                noise.block,
-                noise.cursor - 1,
-                self.n_steps,
-                self.step_sizes,
-                self.guard,
-            )
-        )
+            self._draw_block()
+        self.learner.counters[NOISE_STEP] = noise.cursor
+        return len(noise.block) - 1 - noise.cursor
+
+    def drawn(self, n_steps: int) -> None:
+        self.noise.cursor += n_steps
+
+    @staticmethod
+    def options(
+        network: Network,
+        discount: float,
+        relaxation_steps: int = 20,
+        relaxation_rate: float = 0.5,
+        guard: float = 1e-3,
+    ) -> list[float]:
+        """Check the critic's arguments and make its learner's options of them.
+
+        Args:
+            network: the critic's.
+            discount: γ.
+            relaxation_steps: N ≥ 0.
+            relaxation_rate: step size of the relaxation in units of each layer's variance.
+            guard: least |output value - output mean| that scores are divided by, in standard deviations of the output.
+                Values and means that nearly coincide carry no information about the direction and would give steps without
+                bound.
+
+        Raises:
+            ValueError: for values out of range.
+        """
+        if not is_positive(guard):
+            raise ValueError(f"guard must be a positive number, not {guard!r}: scores are divided by it at least.")
+        relaxation = relaxation_options(network, relaxation_steps, relaxation_rate)
+        return [discount, guard * network.layers[-1].deviation, *relaxation]
 
 
-def relaxation(learner: Learner, n_steps: int, rate: float) -> tuple[int, np.ndarray]:
-    """Check N, and turn a rate in units of each layer's variance into step sizes of shape (depth,).
+def relaxation_options(network: Network, relaxation_steps: int, relaxation_rate: float) -> list[float]:
+    """Check N, and turn a rate in units of each layer's variance into step sizes: N, then one step size a layer.
 
     Raises:
         ValueError: for values out of range.
     """
-    if isinstance(n_steps, bool) or not isinstance(n_steps, (int, np.integer)) or n_steps < 0:
-        raise ValueError(f"relaxation_steps must be a whole number from 0, not {n_steps!r}.")
-    if not is_positive(rate):
-        raise ValueError(f"relaxation_rate must be a positive number, not {rate!r}.")
-    return int(n_steps), np.array([rate * layer.deviation**2 for layer in learner.network.layers])
+    if isinstance(relaxation_steps, bool) or not isinstance(relaxation_steps, (int, np.integer)) or relaxation_steps < 0:
+        raise ValueError(f"relaxation_steps must be a whole number from 0, not {relaxation_steps!r}.")
+    if not is_positive(relaxation_rate):
+        raise ValueError(f"relaxation_rate must be a positive number, not {relaxation_rate!r}.")
+    return [int(relaxation_steps), *(relaxation_rate * layer.deviation**2 for layer in network.layers)]

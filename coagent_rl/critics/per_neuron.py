@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch as th
 
+from coagent_rl.arrays import (
+    SIGNALS,
+    TRACE_DECAY,
+    Arrays,
+    LearnerArrays,
+    Transition,
+    named,
+    structure,
+    transition_of,
+)
 from coagent_rl.credit.deterministic_policy_gradient import (
     COMPATIBLE,
     CRITIC_KINDS,
     LINEAR_CRITIC,
     QUADRATIC,
+    action_slopes,
     n_action_features,
 )
+from coagent_rl.critics.critic import Critic
+from coagent_rl.critics.map_prop import MAPPropCritic, map_prop_td
+from coagent_rl.critics.reward import RewardCritic, rewards_as_reinforcements
+from coagent_rl.critics.td_lambda import TDLambdaCritic, td_lambda
 from coagent_rl.kernel import TINY, Array, flush, kernel
 from coagent_rl.learner import copies, put_back
 from coagent_rl.networks import Network
-from coagent_rl.networks.forward import MEANS, SCORES, SIGNALS, VALUES, forward
-from coagent_rl.networks.layout import BIASES, END, N_INPUTS, N_VALUES, TEMPERATURE, WEIGHTS
+from coagent_rl.networks.forward import forward
+from coagent_rl.networks.layout import (
+    BIASES,
+    END,
+    N_INPUTS,
+    N_VALUES,
+    RATE_END,
+    RATE_START,
+    TEMPERATURE,
+    WEIGHTS,
+    Place,
+    place,
+)
 from coagent_rl.networks.units import MEAN, slope
-from coagent_rl.optimizers import DIRECTION, OPTIMIZERS, TRACE_DECAY, ascend
+from coagent_rl.optimizers import OPTIMIZERS, ascend, below_limit
 from coagent_rl.schedules import LinearSchedule
+
+# Options of the neurons' critics.
+DISCOUNT, KIND, SHARED, FOLLOW_RATE = range(4)
+# Rows of their memory after the optimizer's: target copies of the weights, and room for features.
+TARGET_WEIGHTS, FEATURES = 3, 4
 
 
 @kernel
@@ -75,27 +106,20 @@ def predictions(weights: Array, features: Array, out: Array) -> None:
 
 
 @kernel
+def matrix(here: Place, vector: Array) -> Array:
+    """The critics' numbers of one layer, shape (n_features, n), in a vector laid out as their weights are."""
+    return vector[here.weights : here.end].reshape(here.n_inputs, here.n_values)
+
+
+@kernel
 def learn_neuron_critics(
-    layout: Array,
-    constants: Array,
-    critic_layout: Array,
-    settings: Array,
-    rates: Array,
-    weights: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    next_activity: Array,
-    target_weights: Array,
-    features: Array,
-    errors: Array,
-    kind: int,
-    shared: bool,
-    reinforcements: Array,
+    actor: LearnerArrays,
+    neurons: LearnerArrays,
+    targets: LearnerArrays,
+    rewards: Array,
     terminated: Array,
     ignored: Array,
     episode_starts: Array,
-    discount: float,
     time: float,
 ) -> bool:
     """One learning step of the critics of all neurons.
@@ -106,19 +130,12 @@ def learn_neuron_critics(
     learns the part of it that goes with its own output: w_j ← w_j + α (δ e_j - A_j φ_j), with A_j = w_j·φ_j.
 
     Args:
-        layout, constants: of the actor, see `coagent_rl.networks.Network`.
-        critic_layout: the same table with the places of the critics' weights, of shape (n_features, n) in each layer.
-        settings, rates: as in `coagent_rl.learner.Learner`.
-        weights, memory, traces: shapes (n_weights,), (3, n_weights) and (n_rows, n_weights).
-        activity: the actor's, shape (4, n_rows, width), VALUES and MEANS of what it did; SCORES become the slopes μ'.
-        next_activity: the same for the next observation, by the target copy of the actor and without noise.
-        target_weights: target copy of ``weights``.
-        features: room, shape (n_weights,).
-        errors: shape (n_rows, width), overwritten with the error that each neuron learned from.
-        kind: a code of `CRITIC_KINDS`.
-        shared: whether ``reinforcements`` are TD errors of a shared critic, not rewards.
-        reinforcements, terminated, ignored, episode_starts: shape (n_rows,), see `coagent_rl.critics.td_lambda.td_lambda`.
-        discount: γ.
+        actor: with values and means of what the neurons did; the scores become the slopes μ'.
+        neurons: the critics. Their layout says where the weights of shape (n_features, n) of each layer lie; their signals
+            become the errors δ_j; their options are DISCOUNT γ, KIND, a code of `CRITIC_KINDS`, and SHARED.
+        targets: the target copy of the actor, with values and means for the next observations.
+        rewards: shape (n_rows,), R, or where SHARED the TD errors of a shared critic.
+        terminated, ignored, episode_starts: shape (n_rows,), see `coagent_rl.arrays.Transition`.
         time: environment steps so far.
 
     Returns:
@@ -126,37 +143,38 @@ def learn_neuron_critics(
 
     Source: Guss (2016), §4.2; Silver et al. (2014), §4.3; Bhatnagar et al. (2009) for the shared error.
     """
-    real = weights.dtype.type
-    keep, tiny, zero, share = real(settings[TRACE_DECAY]), real(TINY), real(0.0), real(1.0 / traces.shape[0])
-    direction = memory[DIRECTION]
+    real = neurons.parameters.dtype.type
+    kind, shared, discount = int(neurons.options[KIND]), neurons.options[SHARED] > 0.0, neurons.options[DISCOUNT]
+    n_rows, decay = rewards.size, neurons.settings[TRACE_DECAY]
+    has_traces = neurons.traces.shape[0] > 0
+    keep, tiny, zero, share = real(decay), real(TINY), real(0.0), real(1.0 / n_rows)
+    direction, features, target_weights = neurons.direction, neurons.memory[FEATURES], neurons.memory[TARGET_WEIGHTS]
     direction[:] = zero
-    for row in range(traces.shape[0]):
-        for index in range(layout.shape[0]):
-            _, activation, n_in, n, _, _, _, _, _, inputs, slot = layout[index]
-            start, end = critic_layout[index, WEIGHTS], critic_layout[index, END]
-            n_features = critic_layout[index, N_INPUTS]
-            φ = features[start:end].reshape(n_features, n)
-            error = errors[row, slot : slot + n]
+    for row in range(n_rows):
+        for index in range(actor.layout.shape[0]):
+            here, own = place(actor.layout, index), place(neurons.layout, index)
+            n, n_features, columns = here.n_values, own.n_inputs, slice(here.slot, here.slot + here.n_values)
+            inputs = slice(here.inputs, here.inputs + here.n_inputs)
+            φ = matrix(own, features)
+            error = neurons.signals[row, columns]
             learns_alone = not shared and not ignored[row]
-            error[:] = zero if ignored[row] else reinforcements[row]
+            error[:] = zero if ignored[row] else rewards[row]
             if learns_alone and not terminated[row]:
                 # At a = μ(v) the slopes do not matter: compatible features vanish there.
-                after = next_activity[VALUES, row]
-                v, a = after[inputs : inputs + n_in], next_activity[MEANS, row, slot : slot + n]
+                v, a = targets.values[row, inputs], targets.means[row, columns]
                 neuron_features(kind, False, v, a, a, a, φ)
-                bootstrapped = next_activity[SCORES, row, slot : slot + n]
-                predictions(target_weights[start:end].reshape(n_features, n), φ, bootstrapped)
+                bootstrapped = neurons.means[row, columns]
+                predictions(matrix(own, target_weights), φ, bootstrapped)
                 for j in range(n):
                     error[j] += real(discount) * bootstrapped[j]
-            v, a = activity[VALUES, row, inputs : inputs + n_in], activity[VALUES, row, slot : slot + n]
-            μ, slopes = activity[MEANS, row, slot : slot + n], activity[SCORES, row, slot : slot + n]
-            slope(activation, constants[index, TEMPERATURE], μ, slopes)
+            v, a = actor.values[row, inputs], actor.values[row, columns]
+            μ, slopes = actor.means[row, columns], actor.scores[row, columns]
+            slope(here.activation, actor.constants[index, TEMPERATURE], μ, slopes)
             neuron_features(kind, shared, v, a, μ, slopes, φ)
-            correction = next_activity[SCORES, row, slot : slot + n]
-            predictions(weights[start:end].reshape(n_features, n), φ, correction)
-            summed = next_activity[SIGNALS, row, slot : slot + n]
+            correction, summed = neurons.values[row, columns], neurons.changes[row, columns]
+            predictions(matrix(own, neurons.parameters), φ, correction)
             if learns_alone:
-                predictions(target_weights[start:end].reshape(n_features, n), φ, summed)
+                predictions(matrix(own, target_weights), φ, summed)
             for j in range(n):
                 if learns_alone:
                     error[j] -= correction[j]
@@ -167,15 +185,57 @@ def learn_neuron_critics(
                     summed[j] = error[j]
                 if not (math.isfinite(error[j]) and math.isfinite(correction[j])):
                     return False
-            e, d = traces[row, start:end].reshape(n_features, n), direction[start:end].reshape(n_features, n)
-            cleared = episode_starts[row] or settings[TRACE_DECAY] == 0.0
-            for i in range(n_features):
-                for j in range(n):
-                    trace = φ[i, j] if cleared else flush(keep * e[i, j] + φ[i, j], tiny, zero)
-                    e[i, j] = trace
-                    d[i, j] += share * (summed[j] * trace + correction[j] * φ[i, j])
-    ascend(critic_layout, settings, rates, weights, memory, time)
+            d = matrix(own, direction)
+            if has_traces:
+                e = matrix(own, neurons.traces[row])
+                cleared = episode_starts[row]
+                for i in range(n_features):
+                    for j in range(n):
+                        trace = φ[i, j] if cleared else flush(keep * e[i, j] + φ[i, j], tiny, zero)
+                        e[i, j] = trace
+                        d[i, j] += share * (summed[j] * trace + correction[j] * φ[i, j])
+            else:
+                for i in range(n_features):
+                    for j in range(n):
+                        d[i, j] += share * (summed[j] * φ[i, j] + correction[j] * φ[i, j])
+    if not below_limit(direction):
+        return False
+    ascend(neurons, time, True)
     return True
+
+
+@kernel
+def slopes_of_critics(actor: LearnerArrays, neurons: LearnerArrays, reinforcements: Array) -> bool:
+    """Write ∂Q/∂a at a = μ(v) of each neuron's own critic, and the actor's scores, the slopes μ', of all layers and rows.
+
+    Args:
+        actor: with values and means.
+        neurons: the critics.
+        reinforcements: shape (n_rows, width), overwritten.
+
+    Returns:
+        Whether all of them are finite; the first that is not ends it.
+    """
+    kind = int(neurons.options[KIND])
+    for row in range(reinforcements.shape[0]):
+        for index in range(actor.layout.shape[0]):
+            here, own = place(actor.layout, index), place(neurons.layout, index)
+            columns = slice(here.slot, here.slot + here.n_values)
+            means, slopes = actor.means[row, columns], actor.scores[row, columns]
+            slope(here.activation, actor.constants[index, TEMPERATURE], means, slopes)
+            weights = matrix(own, neurons.parameters)[own.n_inputs - n_action_features(kind, here.n_inputs) :]
+            v = actor.values[row, here.inputs : here.inputs + here.n_inputs]
+            action_slopes(kind, weights, v, means, slopes, reinforcements[row, columns])
+            for j in range(here.slot, here.slot + here.n_values):
+                if not math.isfinite(reinforcements[row, j]):
+                    return False
+    return True
+
+
+@kernel
+def look_at_slopes(actor: Arrays, neurons: Arrays, reinforcements: Array) -> bool:
+    """`slopes_of_critics` of plain tuples, for Python."""
+    return slopes_of_critics(named(actor), named(neurons), reinforcements)
 
 
 @kernel
@@ -186,14 +246,78 @@ def follow(target: Array, source: Array, rate: float) -> None:
         target[k] += τ * (source[k] - target[k])
 
 
-class NeuronCritics:
+@kernel
+def judge_neurons(
+    judged: LearnerArrays,
+    learners: tuple[Arrays, ...],
+    given: Transition,
+    time: float,
+    td_errors: Array,
+    reinforcements: Array,
+) -> bool:
+    """The neurons' critics learn from ``td_errors``, and their slopes are what the neurons are told."""
+    neurons, targets = named(learners[1]), named(learners[2])
+    learned = learn_neuron_critics(
+        judged, neurons, targets, td_errors, given.terminated, given.ignored, given.episode_starts, time
+    )
+    if learned and neurons.options[SHARED] == 0.0:
+        follow(neurons.memory[TARGET_WEIGHTS], neurons.parameters, neurons.options[FOLLOW_RATE])
+        follow(targets.parameters, judged.parameters, neurons.options[FOLLOW_RATE])
+    return learned and slopes_of_critics(judged, neurons, reinforcements)
+
+
+@kernel
+def neurons_with_rewards(
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+) -> bool:
+    """Each neuron's critic learns from the reward alone, with target copies; its slope is what the neuron is told.
+
+    ``learners`` are those of a shared critic (not read), the neurons' critics, and the target copy of the actor. For the
+    other arguments see `coagent_rl.critics.critic.Critic`.
+    """
+    targets, given = named(learners[2]), transition_of(transition)
+    if not rewards_as_reinforcements(learners, actor, transition, time, td_errors, reinforcements):
+        return False
+    # In this mode no noise is read: any array of its type will do.
+    forward(structure(targets), targets.activity, given.next_observations, targets.activity, 0, MEAN)
+    return judge_neurons(named(actor), learners, given, time, td_errors, reinforcements)
+
+
+@kernel
+def neurons_with_td_lambda(
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+) -> bool:
+    """One TD(λ) critic for all; each neuron's own critic learns its part of the TD error. See `neurons_with_rewards`."""
+    if not td_lambda(learners, actor, transition, time, td_errors, reinforcements):
+        return False
+    return judge_neurons(named(actor), learners, transition_of(transition), time, td_errors, reinforcements)
+
+
+@kernel
+def neurons_with_map_prop(
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+) -> bool:
+    """The same with a critic that learns by MAP Propagation."""
+    if not map_prop_td(learners, actor, transition, time, td_errors, reinforcements):
+        return False
+    return judge_neurons(named(actor), learners, transition_of(transition), time, td_errors, reinforcements)
+
+
+_WITH: dict[type[Critic], Callable[..., bool]] = {
+    RewardCritic: neurons_with_rewards,
+    TDLambdaCritic: neurons_with_td_lambda,
+    MAPPropCritic: neurons_with_map_prop,
+}
+
+
+class NeuronCritics(Critic):
     """The critics of all neurons of a network, and target copies of them and of the network.
 
     Args:
-        network: the actor, of Gaussian units (noise inside) with a mean of z.
+        actor: of Gaussian units (noise inside) with a mean of z.
         n_rows: number of environments, or of transitions in a batch.
+        shared: the critic that all neurons share, or a `RewardCritic`: then they have TD errors of their own.
         kind: a name in `CRITIC_KINDS`.
-        shared: whether the TD error comes from a shared critic.
         learning_rate: one rate per layer of the actor.
         optimizer: a name in `coagent_rl.optimizers.OPTIMIZERS`.
         discount: γ.
@@ -201,84 +325,78 @@ class NeuronCritics:
         tau: τ, the share by which target copies follow in each learning step.
     """
 
-    _ARRAYS = ("weights", "memory", "traces", "target_weights", "target_parameters")
+    reads_actor = True
+    diverged = (
+        "The neurons' critics are not finite: their weights have diverged. Lower "
+        "neuron_critic_learning_rate or actor_learning_rate"
+    )
+    _ARRAYS = ("weights", "memory", "traces", "target_parameters")
 
     def __init__(
         self,
-        network: Network,
+        actor: Network,
         n_rows: int,
+        shared: Critic,
         kind: str,
-        shared: bool,
         learning_rate: LinearSchedule,
         optimizer: str,
         discount: float,
         trace_decay: float,
         tau: float,
     ) -> None:
-        self.network, self.kind, self.shared, self.discount, self.tau = network, CRITIC_KINDS[kind], shared, discount, tau
-        self.layout = network.layout.copy()
+        super().__init__(actor, n_rows)
+        self.actor, self.kind, self.shared = actor, CRITIC_KINDS[kind], shared
+        is_shared = not isinstance(shared, RewardCritic)
+        layout = actor.layout.copy()
         offset = 0
-        for row in self.layout:
+        for row in layout:
             n_in = row[N_INPUTS]
-            row[N_INPUTS] = (0 if shared else n_in + 1) + n_action_features(self.kind, n_in)
+            row[N_INPUTS] = (0 if is_shared else n_in + 1) + n_action_features(self.kind, n_in)
             row[WEIGHTS], offset = offset, offset + row[N_INPUTS] * row[N_VALUES]
             row[BIASES] = row[END] = offset
-        dtype = network.parameters.dtype
-        self.rates = learning_rate.table(network.depth, "neuron_critic_learning_rate")
-        self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, 0.0, trace_decay, 0.0])
-        self.weights, self.target_weights, self._features = (np.zeros(offset, dtype) for _ in range(3))
-        self.memory, self.traces = np.zeros((3, offset), dtype), np.zeros((n_rows, offset), dtype)
-        self.target_parameters = network.parameters.copy()
-        self._next_activity = network.activity(n_rows)
-        self.errors = np.zeros((n_rows, network.width), dtype)
+        dtype = actor.parameters.dtype
+        rates = learning_rate.table(actor.depth, "neuron_critic_learning_rate")
+        options = [discount, float(self.kind), float(is_shared), tau]
+        settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, 0.0, trace_decay, *options])
+        nothing, no_store = np.zeros((0, 0, 0), dtype), np.zeros((0, 0, 0, 0), dtype)
+        constants = actor.constants.copy()
+        constants[:, [RATE_START, RATE_END]] = rates.T
+        self.counters = np.zeros(2)
+        self.weights = np.zeros(offset, dtype)
+        self.traces = np.zeros((n_rows if trace_decay else 0, offset), dtype)
+        self.memory = np.zeros((5, offset), dtype)
+        self.target_parameters = actor.parameters.copy()
+        self.activity, after = actor.activity(n_rows), actor.activity(n_rows)
+        critics = (layout, constants, settings, self.counters, self.weights, self.memory, self.traces, self.activity)
+        unused = (np.zeros(2), self.target_parameters, np.zeros((5, 0), dtype), np.zeros((0, 0), dtype))
+        self.arrays: Arrays = (*critics, nothing, no_store)
+        self._targets: Arrays = (actor.layout, constants, settings, *unused, after, nothing, no_store)
 
-    def learn(
-        self,
-        activity: np.ndarray,
-        reinforcements: np.ndarray,
-        next_observations: np.ndarray,
-        terminated: np.ndarray,
-        ignored: np.ndarray,
-        episode_starts: np.ndarray,
-        time: int,
-    ) -> bool:
-        """One learning step, and one of the target copies; see `learn_neuron_critics` for arguments and result."""
-        network = self.network
-        if not self.shared:
-            structure = (network.layout, network.constants, self.target_parameters)
-            # In this mode no noise is read: any array of its type will do.
-            forward(*structure, self._next_activity, next_observations, self._next_activity, 0, MEAN)
-        learned = learn_neuron_critics(
-            network.layout,
-            network.constants,
-            self.layout,
-            self.settings,
-            self.rates,
-            self.weights,
-            self.memory,
-            self.traces,
-            activity,
-            self._next_activity,
-            self.target_weights,
-            self._features,
-            self.errors,
-            self.kind,
-            self.shared,
-            reinforcements,
-            terminated,
-            ignored,
-            episode_starts,
-            self.discount,
-            time,
-        )
-        if learned and not self.shared:
-            follow(self.target_weights, self.weights, self.tau)
-            follow(self.target_parameters, network.parameters, self.tau)
-        return bool(learned)
+    @property
+    def kernel(self) -> Callable[..., bool]:  # type: ignore[override]
+        return _WITH[type(self.shared)]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """The error that each neuron's critic learned from last, shape (n_rows, width)."""
+        return np.asarray(self.activity[SIGNALS])
+
+    @property
+    def learners(self) -> tuple[Arrays, ...]:
+        return (self.shared.learners[0] if self.shared.learners else self.arrays, self.arrays, self._targets)
+
+    def before_step(self) -> None:
+        self.shared.before_step()
+
+    def steps_until_draw(self) -> int:
+        return self.shared.steps_until_draw()
+
+    def drawn(self, n_steps: int) -> None:
+        self.shared.drawn(n_steps)
 
     def state_dict(self) -> dict[str, th.Tensor]:
         """Everything that must survive between two steps, as copies."""
-        return copies({name: getattr(self, name) for name in self._ARRAYS}, self.settings)
+        return copies({name: getattr(self, name) for name in self._ARRAYS}, self.counters)
 
     def load_state_dict(self, state: Mapping[str, th.Tensor], strict: bool = True) -> None:
         """Put back what `state_dict` gave; traces of another number of environments begin anew.
@@ -286,4 +404,4 @@ class NeuronCritics:
         Raises:
             ValueError: for missing or unknown names (where ``strict``), or the weights of another network.
         """
-        put_back(state, {name: getattr(self, name) for name in self._ARRAYS}, self.settings, ("traces",), strict)
+        put_back(state, {name: getattr(self, name) for name in self._ARRAYS}, self.counters, ("traces",), strict)

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
+from coagent_rl.arrays import Arrays, transition_of
+from coagent_rl.critics.critic import Critic
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks.forward import all_finite
 
 
 @kernel
-def _copy_rewards(rewards: Array, next_observations: Array, td_errors: Array) -> bool:
-    for row in range(rewards.size):
-        if not abs(rewards[row]) < np.inf:
+def tell_all(td_errors: Array, reinforcements: Array) -> None:
+    """R_i = δ for every unit i: td_errors of shape (n_rows,) into reinforcements of shape (n_rows, width)."""
+    for row in range(td_errors.size):
+        for k in range(reinforcements.shape[1]):
+            reinforcements[row, k] = td_errors[row]
+
+
+@kernel
+def rewards_as_reinforcements(
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
+) -> bool:
+    """δ = R; see `coagent_rl.critics.critic.Critic`. A reward needs no bootstrapping, so the ends do not matter."""
+    given = transition_of(transition)
+    for row in range(given.rewards.size):
+        if not math.isfinite(given.rewards[row]):
             return False
-    if not all_finite(next_observations):
+    if not all_finite(given.next_observations):
         return False
-    for row in range(rewards.size):
-        td_errors[row] = rewards[row]
+    for row in range(given.rewards.size):
+        td_errors[row] = given.rewards[row]
+    tell_all(td_errors, reinforcements)
     return True
 
 
-class RewardCritic:
-    """δ = R."""
+class RewardCritic(Critic):
+    """δ = R: the TD error of a state value that is zero everywhere."""
 
-    def __init__(self, n_envs: int) -> None:
-        self.td_errors = np.zeros(n_envs)
-
-    def learn(
-        self,
-        observations: np.ndarray,
-        rewards: np.ndarray,
-        next_observations: np.ndarray,
-        terminated: np.ndarray,
-        ignored: np.ndarray,
-        episode_starts: np.ndarray,
-        time: int,
-    ) -> bool:
-        """Write ``td_errors``; see `TDLambdaCritic.learn`. A reward needs no bootstrapping, so the ends do not matter."""
-        return bool(_copy_rewards(rewards, next_observations, self.td_errors))
+    kernel = staticmethod(rewards_as_reinforcements)

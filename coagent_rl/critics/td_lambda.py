@@ -4,122 +4,84 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from coagent_rl.credit.backprop import backpropagate
+from coagent_rl.arrays import Arrays, named, structure, transition_of
+from coagent_rl.credit.backprop import scores_within_coagents
+from coagent_rl.critics.critic import Critic
+from coagent_rl.critics.reward import tell_all
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
-from coagent_rl.networks.forward import SCORES, SIGNALS, VALUES, all_finite, forward
-from coagent_rl.networks.layout import SLOT
+from coagent_rl.networks import Network
+from coagent_rl.networks.forward import all_finite, forward
+from coagent_rl.networks.layout import place
 from coagent_rl.networks.units import MEAN
-from coagent_rl.optimizers import DIRECTION, TRACE_DECAY, ascend
-from coagent_rl.traces import accumulate, three_factor_update
+from coagent_rl.optimizers import update
+from coagent_rl.traces import accumulate
+
+DISCOUNT = 0
+"""Which of a critic's options is γ."""
 
 
 @kernel
 def td_lambda(
-    layout: Array,
-    constants: Array,
-    settings: Array,
-    rates: Array,
-    parameters: Array,
-    memory: Array,
-    traces: Array,
-    activity: Array,
-    observations: Array,
-    rewards: Array,
-    next_observations: Array,
-    terminated: Array,
-    ignored: Array,
-    episode_starts: Array,
-    discount: float,
-    time: float,
-    td_errors: Array,
+    learners: tuple[Arrays, ...], actor: Arrays, transition: Arrays, time: float, td_errors: Array, reinforcements: Array
 ) -> bool:
     """One step of semi-gradient TD(λ) on the state values v(s; w), and the TD errors that it gives.
 
         δ = R + γ v(S'; w) - v(S; w),  z ← γλ z + ∇v(S; w),  w ← w + α δ z
 
     Args:
-        layout … activity: the network and its learner, see `Network` and `Learner`; traces decay by γλ.
-        observations, next_observations: S and S', shape (n_rows, n_inputs); S' is the terminal observation where an
-            episode was cut.
-        rewards: R, shape (n_rows,).
-        terminated: shape (n_rows,), where v(S') is zero by definition.
-        ignored: shape (n_rows,), where the TD error is taken as zero.
-        episode_starts: shape (n_rows,), where S is an episode's first state.
-        discount: γ.
-        time: environment steps so far, for the learning rate's schedule.
-        td_errors: shape (n_rows,), overwritten.
+        learners: the critic's only learner, of deterministic units with one linear output; its traces decay by γλ, its
+            option DISCOUNT is γ.
+        actor: not read.
+        transition, time, td_errors, reinforcements: see `coagent_rl.critics.critic.Critic`.
 
     Returns:
-        Whether observations, rewards and TD errors are finite; nothing is learned where one is not.
+        Whether observations, rewards, TD errors and the update are finite; nothing is learned where one is not.
 
     Source: Sutton & Barto (2018), §13.5.
     """
-    if not (all_finite(next_observations) and all_finite(observations)):
+    learner, given = named(learners[0]), transition_of(transition)
+    observations, rewards = given.observations, given.rewards
+    if not (all_finite(given.next_observations) and all_finite(observations)):
         return False
     for row in range(rewards.size):
         if not math.isfinite(rewards[row]):
             return False
-    top = layout.shape[0] - 1
-    output = layout[top, SLOT]
+    output = place(learner.layout, learner.layout.shape[0] - 1).slot
     # Deterministic units read no noise: any array of its type will do.
-    forward(layout, constants, parameters, activity, next_observations, activity, 0, MEAN)
+    forward(structure(learner), learner.activity, given.next_observations, learner.activity, 0, MEAN)
     for row in range(rewards.size):
         td_errors[row] = rewards[row]
-        if not terminated[row]:
-            td_errors[row] += discount * activity[VALUES, row, output]
-    forward(layout, constants, parameters, activity, observations, activity, 0, MEAN)
+        if not given.terminated[row]:
+            td_errors[row] += learner.options[DISCOUNT] * learner.values[row, output]
+    forward(structure(learner), learner.activity, observations, learner.activity, 0, MEAN)
     for row in range(rewards.size):
-        td_errors[row] = 0.0 if ignored[row] else td_errors[row] - activity[VALUES, row, output]
+        td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - learner.values[row, output]
         if not math.isfinite(td_errors[row]):
             return False
-    for row in range(rewards.size):
-        activity[SIGNALS, row] = td_errors[row]
-        activity[SCORES, row, output] = 1.0
-        backpropagate(layout, constants, parameters, activity, row, False)
-    accumulate(layout, activity, episode_starts, settings[TRACE_DECAY], traces)
-    three_factor_update(layout, activity, traces, memory[DIRECTION])
-    ascend(layout, settings, rates, parameters, memory, time)
-    return True
+        learner.scores[row, output] = 1.0
+        learner.signals[row] = td_errors[row]
+    scores_within_coagents(learner)
+    accumulate(learner, given.episode_starts)
+    tell_all(td_errors, reinforcements)
+    return update(learner, time)
 
 
-class TDLambdaCritic:
+class TDLambdaCritic(Critic):
     """State values learned by TD(λ).
 
     Args:
-        learner: of a network with one linear output and deterministic units.
-        discount: γ.
+        actor: the network that is judged.
+        learner: of a network with one linear output and deterministic units, with the option γ.
     """
 
-    def __init__(self, learner: Learner, discount: float) -> None:
-        self.learner = learner
-        self.discount = float(discount)
-        self.td_errors = np.zeros(learner.traces.shape[0])
+    kernel = staticmethod(td_lambda)
+    diverged = "The TD error is not finite: the parameters of the critic have diverged. Lower critic_learning_rate"
 
-    def learn(
-        self,
-        observations: np.ndarray,
-        rewards: np.ndarray,
-        next_observations: np.ndarray,
-        terminated: np.ndarray,
-        ignored: np.ndarray,
-        episode_starts: np.ndarray,
-        time: int,
-    ) -> bool:
-        """Learn from one transition per environment and write ``td_errors``. See `td_lambda` for arguments and result."""
-        return bool(
-            td_lambda(
-                *self.learner.arguments,
-                observations,
-                rewards,
-                next_observations,
-                terminated,
-                ignored,
-                episode_starts,
-                self.discount,
-                time,
-                self.td_errors,
-            )
-        )
+    def __init__(self, actor: Network, learner: Learner) -> None:
+        super().__init__(actor, learner.n_rows)
+        self.learner = learner
+
+    @property
+    def learners(self) -> tuple[Arrays, ...]:
+        return (self.learner.arrays,)

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 BLOCK = 1024  # observations drawn at once: a call of the generator costs more than a step
 
 
-class _Multiplexer:
+class Multiplexer:
     """Draws questions and knows their answers."""
 
     def __init__(self, address_bits: int) -> None:
@@ -78,16 +78,16 @@ class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
 
     def __init__(self, address_bits: int = 4, render_mode: str | None = None) -> None:
         self.render_mode = render_mode  # any: Stable-Baselines3 asks every environment that it makes for "rgb_array"
-        self._task = _Multiplexer(address_bits)
-        self.observation_space = self._task.observation_space
+        self.task = Multiplexer(address_bits)
+        self.observation_space = self.task.observation_space
         self.action_space = spaces.Discrete(2)
         self._question: np.ndarray | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None:
-            self._task.forget()
-        questions, answers = self._task.draw(self.np_random, 1)
+            self.task.forget()
+        questions, answers = self.task.draw(self.np_random, 1)
         self._question, self._answer = questions[0].copy(), answers[0]
         return self._question.copy(), {}
 
@@ -102,7 +102,7 @@ class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
     def render(self) -> str | None:
         if self.render_mode != "ansi" or self._question is None:
             return None
-        return _text(self._question, self._task.address_bits)
+        return _text(self._question, self.task.address_bits)
 
 
 class MultiplexerVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -120,8 +120,8 @@ class MultiplexerVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def __init__(self, num_envs: int = 1, address_bits: int = 4, render_mode: None = None) -> None:
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self._task = _Multiplexer(address_bits)
-        self.single_observation_space = self._task.observation_space
+        self.task = Multiplexer(address_bits)
+        self.single_observation_space = self.task.observation_space
         self.single_action_space = spaces.Discrete(2)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -131,14 +131,14 @@ class MultiplexerVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None:
-            self._task.forget()
-        questions, answers = self._task.draw(self.np_random, self.num_envs)
+            self.task.forget()
+        questions, answers = self.task.draw(self.np_random, self.num_envs)
         self._questions, self._answers = questions, answers
         return questions.copy(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         rewards = np.where(actions == self._answers, 1.0, -1.0)
         old = self._questions
-        self._questions, self._answers = self._task.draw(self.np_random, self.num_envs)
+        self._questions, self._answers = self.task.draw(self.np_random, self.num_envs)
         infos = {"final_obs": old, "_final_obs": self._terminated.copy()}
         return self._questions.copy(), rewards, self._terminated.copy(), self._truncated.copy(), infos

@@ -46,87 +46,68 @@ class RowMeanStd(RunningMeanStd):
         return result
 
 
-class NativeVecEnv(VecEnv):
-    """A Gymnasium `VectorEnv` (with same-step autoreset) as a Stable-Baselines3 `VecEnv` that also monitors the episodes.
+class MonitoredVecEnv(VecEnv):
+    """Base of environments that report their episodes themselves, as a `Monitor` around each of them would.
 
-    For tasks with millions of short episodes: a `Monitor` around an environment writes and flushes a line an episode, which
-    costs more than a one-step episode and its learning. Here lines are kept and written ten thousand at a time.
+    A `Monitor` writes and flushes a line an episode, which costs more than a short episode and its learning. Here lines are
+    kept and written after ten thousand of them, after a second, or at the end.
 
     Args:
-        env: the vector environment.
-        monitor_file: CSV file of the episodes, in `Monitor`'s format, or None.
+        n_envs: number of environments.
+        observation_space: of one of them.
+        action_space: of one of them.
+        env_id: name of the environment in the file.
+        monitor_file: CSV file of the episodes of all environments, in `Monitor`'s format, or None. Its folder is made.
     """
 
     LINES_AT_ONCE = 10_000
+    SECONDS_BETWEEN_WRITES = 1.0
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], monitor_file: Path | None = None) -> None:
-        if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
-            raise ValueError(
-                f"{env} must reset its environments in the step that ends an episode (AutoresetMode.SAME_STEP)."
-            )
-        self.env = env
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+    def __init__(
+        self,
+        n_envs: int,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        env_id: str | None,
+        monitor_file: Path | None,
+    ) -> None:
+        super().__init__(n_envs, observation_space, action_space)
         self._started = time.time()
         self._lines: list[str] = []
+        self._written_at = 0.0
         self._monitor_file = monitor_file
         if monitor_file is not None:
-            header = {"t_start": self._started, "env_id": env.spec.id if env.spec else None}
-            monitor_file.write_text(f"#{json.dumps(header)}\nr,l,t\n", encoding="utf-8")
+            monitor_file.parent.mkdir(parents=True, exist_ok=True)
+            header = {"t_start": self._started, "env_id": str(env_id)}
+            with open(monitor_file, "w", encoding="utf-8", newline="") as file:
+                file.write(f"#{json.dumps(header)}\nr,l,t\r\n")
 
-    def reset(self) -> VecEnvObs:
-        observations, _infos = self.env.reset(seed=self._seeds[0])
-        self.reset_infos = [{} for _ in range(self.num_envs)]
-        self._reset_seeds()
-        self._reset_options()
-        self._returns[:], self._lengths[:] = 0.0, 0
-        return observations
+    def episode(self, total: float, length: int) -> dict[str, float]:
+        """Note a finished episode, its sum of rewards and its length, and return what ``infos[i]["episode"]`` says of it."""
+        r, t = round(total, 6), round(time.time() - self._started, 6)
+        if self._monitor_file is not None:
+            self._lines.append(f"{r},{length},{t}\r\n")
+            if len(self._lines) >= self.LINES_AT_ONCE or t - self._written_at > self.SECONDS_BETWEEN_WRITES:
+                self._write()
+                self._written_at = t
+        return {"r": r, "l": length, "t": t}
+
+    def _write(self) -> None:
+        if self._monitor_file is not None and self._lines:
+            with open(self._monitor_file, "a", encoding="utf-8", newline="") as file:
+                file.writelines(self._lines)
+            self._lines.clear()
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
 
-    def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, terminated, truncated, extra = self.env.step(self._actions)
-        self._returns += rewards
-        self._lengths += 1
-        dones = terminated | truncated
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(dones).tolist():
-            r, n, t = float(self._returns[row]), int(self._lengths[row]), round(time.time() - self._started, 6)
-            infos[row] = {
-                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
-                "terminal_observation": extra["final_obs"][row],
-                "episode": {"r": r, "l": n, "t": t},
-            }
-            if self._monitor_file is not None:
-                self._lines.append(f"{r},{n},{t}\n")
-        self._returns[dones], self._lengths[dones] = 0.0, 0
-        if len(self._lines) >= self.LINES_AT_ONCE:
-            self._write()
-        return observations, rewards.astype(np.float32), dones, infos
-
-    def _write(self) -> None:
-        if self._monitor_file is not None and self._lines:
-            with open(self._monitor_file, "a", encoding="utf-8") as file:
-                file.writelines(self._lines)
-            self._lines.clear()
-
     def close(self) -> None:
         self._write()
-        self.env.close()
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError("A vector environment has one attribute for all its environments; indices cannot be chosen.")
-        setattr(self.env, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        raise NotImplementedError("The environments of a vector environment have no methods of their own.")
+        raise NotImplementedError(f"{method_name}: the environments of {type(self).__name__} have no methods of their own.")
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
@@ -138,3 +119,59 @@ class NativeVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         return [None] * self.num_envs
+
+
+class NativeVecEnv(MonitoredVecEnv):
+    """A Gymnasium `VectorEnv` (with same-step autoreset) as a Stable-Baselines3 `VecEnv` that also monitors the episodes.
+
+    For tasks with millions of short episodes.
+
+    Args:
+        env: the vector environment.
+        monitor_file: see `MonitoredVecEnv`.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], monitor_file: Path | None = None) -> None:
+        if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"{env} must reset its environments in the step that ends an episode (AutoresetMode.SAME_STEP)."
+            )
+        self.env = env
+        env_id = env.spec.id if env.spec else None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space, env_id, monitor_file)
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+
+    def reset(self) -> VecEnvObs:
+        observations, _infos = self.env.reset(seed=self._seeds[0])
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        return observations
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, extra = self.env.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(dones).tolist():
+            infos[row] = {
+                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
+                "terminal_observation": extra["final_obs"][row],
+                "episode": self.episode(float(self._returns[row]), int(self._lengths[row])),
+            }
+        self._returns[dones], self._lengths[dones] = 0.0, 0
+        return observations, rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        super().close()
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise ValueError("A vector environment has one attribute for all its environments; indices cannot be chosen.")
+        setattr(self.env, attr_name, value)

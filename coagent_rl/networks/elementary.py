@@ -1,7 +1,8 @@
 """Exponentials and logarithms that the compiler can turn into vector instructions.
 
 ``math.exp`` and its like are calls, one number at a time, and were half of a learning step's time. These are plain
-arithmetic in float64, accurate to 1e-11 or better (relative) on the ranges stated.
+arithmetic in float64, accurate to 1e-11 or better (relative) on the ranges stated. Limits are written so that NaN passes
+through: a comparison with it is false.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from coagent_rl.kernel import kernel
 @kernel
 def exp_of_negative(x: float) -> float:
     """Return exp(x) for x ≤ 0, as the 1024th power of a short Taylor series; exp(-300) below -300."""
-    r = (x if x > -300.0 else -300.0) * (1 / 1024)
+    r = (-300.0 if x < -300.0 else x) * (1 / 1024)
     p = 1.0 + r * (
         1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320)))))))
     )
@@ -24,7 +25,7 @@ def exp_of_negative(x: float) -> float:
 @kernel
 def expm1_of_negative(x: float) -> float:
     """Return exp(x) - 1 for x ≤ 0, without cancellation near zero: e^2r - 1 = (e^r - 1)(e^r - 1 + 2)."""
-    r = (x if x > -300.0 else -300.0) * (1 / 1024)
+    r = (-300.0 if x < -300.0 else x) * (1 / 1024)
     p = r * (
         1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320)))))))
     )
@@ -57,4 +58,4 @@ def sigmoid(x: float) -> float:
 @kernel
 def softplus(x: float) -> float:
     """Return log(1 + exp(x))."""
-    return (x if x > 0.0 else 0.0) + log1p_of_fraction(exp_of_negative(-abs(x)))
+    return (0.0 if x < 0.0 else x) + log1p_of_fraction(exp_of_negative(-abs(x)))

@@ -1,11 +1,12 @@
-"""The forward pass: observations → values and means of every layer."""
+"""The forward pass: observations → values and means of every layer; and the scores of what the units did."""
 
 from __future__ import annotations
 
 import math
 
+from coagent_rl.arrays import MEANS, NOISE_STEP, VALUES, Arrays, LearnerArrays, named, structure
 from coagent_rl.kernel import Array, kernel
-from coagent_rl.networks.layout import DEVIATION, DISTRIBUTION, LEVELS, N_PRE, N_VALUES, SLOT, TEMPERATURE
+from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE, Place, place, weights_of
 from coagent_rl.networks.units import (
     CATEGORICAL,
     DETERMINISTIC,
@@ -25,10 +26,6 @@ from coagent_rl.networks.units import (
     softmax,
 )
 
-# What `activity`, of shape (4, n_rows, width), holds for every row and every layer's slot (see `Network`). Signals are the
-# reinforcement that a unit receives.
-VALUES, MEANS, SCORES, SIGNALS = range(4)
-
 
 @kernel
 def all_finite(rows: Array) -> bool:
@@ -41,53 +38,37 @@ def all_finite(rows: Array) -> bool:
 
 
 @kernel
-def n_means(distribution: int, n_pre: int, n_values: int) -> int:
-    """How many entries of MEANS a layer has: means and standard deviations, all probabilities, or one a value."""
-    if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
-        return 2 * n_values
-    return n_pre if distribution == CATEGORICAL else n_values
+def n_means(here: Place) -> int:
+    """How many entries of the means a layer has: means and standard deviations, all probabilities, or one a value."""
+    if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+        return 2 * here.n_values
+    return max(here.n_pre, here.n_values)
 
 
 @kernel
-def means_of_pre_activations(
-    distribution: int,
-    activation: int,
-    n_values: int,
-    temperature: float,
-    deviation: float,
-    n_pre: int,
-    biases: Array,
-    means: Array,
-) -> None:
-    """Replace the n_pre pre-activations that ``means`` begins with by what `layer_means` leaves there."""
-    if distribution == SOFTMAX:
+def means_of_pre_activations(here: Place, temperature: float, deviation: float, biases: Array, means: Array) -> None:
+    """Replace the pre-activations that ``means`` begins with by what `layer_means` leaves there."""
+    n_pre, n = here.n_pre, here.n_values
+    if here.distribution == SOFTMAX:
         softmax(temperature, means)
-    elif distribution == SOFTMAX_REFERENCE:
+    elif here.distribution == SOFTMAX_REFERENCE:
         means[n_pre] = 0.0
         softmax(temperature, means)
-    elif distribution == CATEGORICAL:
-        n_levels = n_pre // n_values
-        for j in range(n_values):
+    elif here.distribution == CATEGORICAL:
+        n_levels = n_pre // n
+        for j in range(n):
             softmax(temperature, means[j * n_levels : (j + 1) * n_levels])
     else:
-        activate(activation, temperature, means[:n_values])
-        if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
-            learned = biases.size > n_pre
-            for j in range(n_values):
-                means[n_values + j] = math.exp(biases[n_pre + j]) if learned else deviation
+        activate(here.activation, temperature, means[:n])
+        if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+            learned = here.n_biases > n_pre
+            for j in range(n):
+                means[n + j] = math.exp(biases[n_pre + j]) if learned else deviation
 
 
 @kernel
 def layer_means(
-    distribution: int,
-    activation: int,
-    n_values: int,
-    temperature: float,
-    deviation: float,
-    weights: Array,
-    biases: Array,
-    inputs: Array,
-    means: Array,
+    here: Place, temperature: float, deviation: float, weights: Array, biases: Array, inputs: Array, means: Array
 ) -> None:
     """Means of one layer; for Gaussian units their standard deviations in the n_values entries after them, for categorical
     ones the probabilities of all levels.
@@ -95,41 +76,31 @@ def layer_means(
     ``biases`` holds more entries than ``weights`` has columns where the log standard deviations are learned.
     """
     pre_activations(weights, biases, inputs, means)
-    means_of_pre_activations(distribution, activation, n_values, temperature, deviation, weights.shape[1], biases, means)
+    means_of_pre_activations(here, temperature, deviation, biases, means)
 
 
 @kernel
-def means_of_layer(layout: Array, constants: Array, parameters: Array, index: int, values: Array, means: Array) -> None:
+def means_of_layer(network: Arrays, index: int, values: Array, means: Array) -> None:
     """Means of layer ``index`` of one row, from the values below it; both of shape (width,). See `layer_means`."""
-    distribution, activation, n_in, n_pre, n_values, _, w, b, end, inputs, slot = layout[index]
+    layout, constants, parameters = network
+    here = place(layout, index)
     layer_means(
-        distribution,
-        activation,
-        n_values,
+        here,
         constants[index, TEMPERATURE],
         constants[index, DEVIATION],
-        parameters[w:b].reshape(n_in, n_pre),
-        parameters[b:end],
-        values[inputs : inputs + n_in],
-        means[slot : slot + n_means(distribution, n_pre, n_values)],
+        weights_of(here, parameters),
+        parameters[here.biases : here.end],
+        values[here.inputs : here.inputs + here.n_inputs],
+        means[here.slot : here.slot + n_means(here)],
     )
 
 
 @kernel
-def forward(
-    layout: Array,
-    constants: Array,
-    parameters: Array,
-    activity: Array,
-    observations: Array,
-    noise: Array,
-    noise_step: int,
-    mode: int,
-) -> bool:
+def forward(network: Arrays, activity: Array, observations: Array, noise: Array, noise_step: int, mode: int) -> bool:
     """Sample a network, or take the values that ``mode`` says, for each row of observations.
 
     Args:
-        layout, constants, parameters: see `Network`.
+        network: its structure, see `coagent_rl.networks.layout`.
         activity: shape (≥ 2, n_rows, width), whose VALUES and MEANS are written.
         observations: shape (n_rows, n_inputs).
         noise: shape (n_steps, n_rows, width), see `Network.draw_noise`; ``noise_step`` chooses the step.
@@ -140,42 +111,57 @@ def forward(
     """
     if not all_finite(observations):
         return False
+    layout, constants = network[0], network[1]
     depth = layout.shape[0]
     values, means = activity[VALUES], activity[MEANS]
     for row in range(observations.shape[0]):
         for i in range(observations.shape[1]):
             values[row, i] = observations[row, i]
         for index in range(depth):
-            means_of_layer(layout, constants, parameters, index, values[row], means[row])
-            distribution, n_values, slot = layout[index, DISTRIBUTION], layout[index, N_VALUES], layout[index, SLOT]
+            means_of_layer(network, index, values[row], means[row])
+            here = place(layout, index)
             is_output = index == depth - 1
             sampled = mode == SAMPLE or (mode == SAMPLE_HIDDEN and not is_output)
-            of_layer, source = values[row, slot:], noise[noise_step, row, slot:]
-            if distribution == CATEGORICAL:
-                levels = constants[index, LEVELS : LEVELS + layout[index, N_PRE] // n_values]
-                draw_levels(sampled, means[row, slot:], levels, n_values, source, of_layer)
-                if mode == MEAN and not is_output:
-                    mean_levels(means[row, slot:], levels, n_values, of_layer)
+            slot, n, passes_means = here.slot, here.n_values, mode == MEAN and not is_output
+            own, source = values[row, slot:], noise[noise_step, row, slot:]
+            if here.distribution == CATEGORICAL:
+                levels = constants[index, LEVELS : LEVELS + here.n_pre // n]
+                draw_levels(sampled, means[row, slot:], levels, n, source, own)
+                if passes_means:
+                    mean_levels(means[row, slot:], levels, n, own)
             else:
-                passes_means = mode == MEAN and not is_output and distribution != GAUSSIAN_PREACTIVATION
-                draw(DETERMINISTIC if passes_means else distribution, sampled, means[row, slot:], n_values, source, of_layer)
+                how = DETERMINISTIC if passes_means and here.distribution != GAUSSIAN_PREACTIVATION else here.distribution
+                draw(how, sampled, means[row, slot:], n, source, own)
     return all_finite(means[: observations.shape[0], observations.shape[1] :])
 
 
 @kernel
-def local_scores(layout: Array, constants: Array, activity: Array) -> None:
-    """Write SCORES, ∂ log π(values) / ∂z, from VALUES and MEANS of every layer and row. See `units.score`."""
-    values, means, scores = activity[VALUES], activity[MEANS], activity[SCORES]
+def act(arrays: Arrays, observations: Array, noise_step: int) -> bool:
+    """Sample the network of a learner (`coagent_rl.arrays.LearnerArrays`) with a step of its noise. See `forward`."""
+    learner = named(arrays)
+    learner.counters[NOISE_STEP] = noise_step
+    return forward(structure(learner), learner.activity, observations, learner.noise, noise_step, SAMPLE)
+
+
+@kernel
+def local_scores(learner: LearnerArrays) -> None:
+    """Write the scores ∂ log π(values) / ∂z of every stochastic layer and row, from values and means. See `units.score`.
+
+    A deterministic layer has none of its own; see `coagent_rl.credit.backprop.scores_within_coagents`.
+    """
+    layout, constants = learner.layout, learner.constants
+    values, means, scores = learner.values, learner.means, learner.scores
     for row in range(values.shape[0]):
         for index in range(layout.shape[0]):
-            distribution, activation, _, n_pre, n_values, n_biases, _, _, _, _, slot = layout[index]
-            score(
-                distribution,
-                activation,
-                constants[index, TEMPERATURE],
-                n_biases > n_pre,
-                values[row, slot:],
-                means[row, slot:],
-                n_values,
-                scores[row, slot : slot + n_biases],
-            )
+            here = place(layout, index)
+            if here.distribution != DETERMINISTIC:
+                score(
+                    here.distribution,
+                    here.activation,
+                    constants[index, TEMPERATURE],
+                    here.n_biases > here.n_pre,
+                    values[row, here.slot :],
+                    means[row, here.slot :],
+                    here.n_values,
+                    scores[row, here.slot : here.slot + here.n_biases],
+                )

@@ -1,17 +1,54 @@
-"""Where things lie in a network's arrays: the names of the columns of its two tables, one row a layer.
+"""Where things lie in a network's arrays.
 
-The integer table, ``layout``:
-
-- DISTRIBUTION, ACTIVATION: codes of the layer's units (`coagent_rl.networks.units`).
-- N_INPUTS, N_PRE, N_VALUES: numbers of inputs, pre-activations and values.
-- N_BIASES: N_PRE, and N_VALUES more where log standard deviations are learned.
-- WEIGHTS, BIASES, END: where the weights and the biases begin in the vector of parameters, and where the layer ends.
-- INPUTS, SLOT: the first columns of the layer's inputs and of its own values in the per-row buffers (values, means, scores,
-  signals), whose first columns are the observation.
-
-The float table, ``constants``: TEMPERATURE, DEVIATION and, from LEVELS on, where the network has categorical units, their
-levels.
+A network's *structure* is a tuple of three arrays, ``(layout, constants, parameters)``. The integer table ``layout`` has
+one row a layer, whose entries are those of `Place`; the float table ``constants`` has the columns TEMPERATURE and DEVIATION,
+the layer's learning rate at the start and at the end of its schedule, RATE_START and RATE_END (zero where nothing learns),
+and from LEVELS on, where the network has categorical units, their levels. ``parameters`` is one vector.
 """
 
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from coagent_rl.kernel import Array, kernel
+
 DISTRIBUTION, ACTIVATION, N_INPUTS, N_PRE, N_VALUES, N_BIASES, WEIGHTS, BIASES, END, INPUTS, SLOT = range(11)
-TEMPERATURE, DEVIATION, LEVELS = range(3)
+TEMPERATURE, DEVIATION, RATE_START, RATE_END, LEVELS = range(5)
+
+
+class Place(NamedTuple):
+    """Where one layer lies.
+
+    Attributes:
+        distribution, activation: codes of the layer's units (`coagent_rl.networks.units`).
+        n_inputs, n_pre, n_values: numbers of inputs, pre-activations and values.
+        n_biases: n_pre, and n_values more where log standard deviations are learned.
+        weights, biases, end: where the weights and the biases begin in the vector of parameters, and where the layer ends.
+        inputs, slot: the first columns of the layer's inputs and of its own values in the per-row buffers (values, means,
+            scores, signals), whose first columns are the observation. Behind them lies what units remember of what they did.
+    """
+
+    distribution: Any
+    activation: Any
+    n_inputs: Any
+    n_pre: Any
+    n_values: Any
+    n_biases: Any
+    weights: Any
+    biases: Any
+    end: Any
+    inputs: Any
+    slot: Any
+
+
+@kernel
+def place(layout: Array, index: int) -> Place:
+    """Where layer ``index`` lies."""
+    (distribution, activation, n_inputs, n_pre, n_values, n_biases, weights, biases, end, inputs, slot) = layout[index]
+    return Place(distribution, activation, n_inputs, n_pre, n_values, n_biases, weights, biases, end, inputs, slot)
+
+
+@kernel
+def weights_of(here: Place, parameters: Array) -> Array:
+    """Weights of a layer, shape (n_inputs, n_pre), as a view of a vector laid out as the parameters are."""
+    return parameters[here.weights : here.biases].reshape(here.n_inputs, here.n_pre)

@@ -12,10 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coagent_rl.arrays import MEANS, N_PLANES, VALUES, Arrays
 from coagent_rl.files import write_whole
 from coagent_rl.networks import units
-from coagent_rl.networks.forward import MEANS, VALUES, forward
-from coagent_rl.networks.layout import BIASES, END, LEVELS, N_INPUTS, N_PRE, N_VALUES, SLOT, WEIGHTS
+from coagent_rl.networks.forward import forward
+from coagent_rl.networks.layout import (
+    BIASES,
+    DISTRIBUTION,
+    END,
+    LEVELS,
+    N_INPUTS,
+    N_PRE,
+    N_VALUES,
+    RATE_START,
+    SLOT,
+    WEIGHTS,
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ class Network:
         n_levels = max(len(layer.levels) if layer.kind == "categorical" else 0 for layer in self.layers)
         self.constants = np.zeros((self.depth, LEVELS + n_levels))
         for index, layer in enumerate(self.layers):
-            self.constants[index, :LEVELS] = layer.temperature, layer.deviation
+            self.constants[index, :RATE_START] = layer.temperature, layer.deviation
             if layer.kind == "categorical":
                 self.constants[index, LEVELS : LEVELS + len(layer.levels)] = layer.levels
         self.width = slot
@@ -151,6 +163,11 @@ class Network:
     @property
     def depth(self) -> int:
         return len(self.layers)
+
+    @property
+    def structure(self) -> Arrays:
+        """What kernels take of a network: ``(layout, constants, parameters)``."""
+        return (self.layout, self.constants, self.parameters)
 
     def weights(self, index: int) -> np.ndarray:
         """Weights of layer ``index``, shape (n_in, n_pre); a view."""
@@ -181,8 +198,8 @@ class Network:
             biases[:] = rng.uniform(-bias_range, bias_range, biases.shape)
 
     def activity(self, n_rows: int) -> np.ndarray:
-        """Zeros of shape (4, n_rows, width): room for the VALUES, MEANS, SCORES and SIGNALS of all layers."""
-        return np.zeros((4, n_rows, self.width), dtype=self.parameters.dtype)
+        """Zeros of shape (5, n_rows, width): room for all layers' values, means, scores, signals and changes."""
+        return np.zeros((N_PLANES, n_rows, self.width), dtype=self.parameters.dtype)
 
     def draw_noise(self, rng: np.random.Generator, n_steps: int, n_rows: int) -> np.ndarray:
         """What `forward` needs to sample: shape (n_steps, n_rows, width), uniform, standard normal for Gaussian units."""
@@ -203,23 +220,11 @@ class Network:
         if exploration_probability < 1.0:
             for index in range(self.depth - 1):
                 hidden = noise[..., self.slot(index)]
-                hidden[rng.random(hidden.shape, dtype=np.float32) >= exploration_probability] = self.neutral_noise(index)
+                hidden[rng.random(hidden.shape, dtype=np.float32) >= exploration_probability] = self._neutral(index)
 
-    def neutral_noise(self, index: int) -> float:
+    def _neutral(self, index: int) -> float:
         """Noise with which a unit of layer ``index`` takes its most likely value."""
-        layer = self.layers[index]
-        return 0.0 if layer.has_deviation else units.UNDRAWN if layer.kind == "categorical" else 0.5
-
-    def exploring(self, noise: np.ndarray) -> np.ndarray:
-        """Which pre-activations belong to units that draw their value, shape of ``noise``; output units always do."""
-        exploring = np.ones(noise.shape, dtype=bool)
-        for index in range(self.depth - 1):
-            drawn = noise[..., self.slot(index)] != self.neutral_noise(index)
-            exploring[..., self.slot(index)] = drawn
-            if self.layers[index].kind == "categorical":  # a unit has several pre-activations
-                slot, n_pre = self.layout[index, SLOT], self.layers[index].n_pre
-                exploring[..., slot : slot + n_pre] = np.repeat(drawn, n_pre // drawn.shape[-1], axis=-1)
-        return exploring
+        return float(units.neutral_noise(self.layout[index][DISTRIBUTION]))
 
     def activities(
         self,
@@ -255,7 +260,7 @@ class Network:
         else:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)
-        if not forward(self.layout, self.constants, self.parameters, activity, observations, noise, 0, mode):
+        if not forward(self.structure, activity, observations, noise, 0, mode):
             raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
         return activity[VALUES], activity[MEANS]
 

@@ -198,6 +198,14 @@ def mean_levels(means: Array, levels: Array, n_values: int, values: Array) -> No
 
 
 @kernel
+def neutral_noise(distribution: int) -> float:
+    """The noise with which a unit takes its most likely value: zero for Gaussian units, `UNDRAWN` or a half for others."""
+    if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+        return 0.0
+    return UNDRAWN if distribution == CATEGORICAL else 0.5
+
+
+@kernel
 def score(
     distribution: int,
     activation: int,

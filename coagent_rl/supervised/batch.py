@@ -12,15 +12,14 @@ from coagent_rl.credit.thomas import explorers_only
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks import Network
 from coagent_rl.networks.forward import means_of_pre_activations, n_means
-from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE
+from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE, place
 from coagent_rl.networks.units import (
     BERNOULLI,
     CATEGORICAL,
-    DETERMINISTIC,
     GAUSSIAN_PREACTIVATION,
-    LINEAR,
     draw,
     draw_levels,
+    neutral_noise,
     score,
     slope,
 )
@@ -30,30 +29,25 @@ from coagent_rl.supervised.noise import fill_normal
 
 @kernel
 def mean_rows(
-    distribution: int,
-    activation: int,
-    n_values: int,
-    n_pre: int,
-    n_samples: int,
-    temperature: float,
-    deviation: float,
-    biases: Array,
-    means: Array,
+    layout: Array, constants: Array, index: int, n_samples: int, keeps_products: bool, biases: Array, means: Array
 ) -> None:
     """Replace products x·w by the means of all rows, in place.
 
     Args:
-        distribution, activation, n_values, n_pre, temperature, deviation: the layer's, see `Network`.
+        layout, constants, index: see `Network`; which layer.
         n_samples: rows that share an input.
+        keeps_products: whether nothing is done but to add the biases.
         biases: shape (n_biases,).
         means: shape (n_rows, width), the first n_rows / n_samples rows of which hold the products; overwritten.
     """
-    width = n_means(distribution, n_pre, n_values)
+    here = place(layout, index)
+    width = here.n_pre if keeps_products else n_means(here)
     for source in range(means.shape[0] // n_samples - 1, -1, -1):  # backwards, since a row is spread over those behind it
         row = means[source, :width]
-        for j in range(n_pre):
+        for j in range(here.n_pre):
             row[j] += biases[j]
-        means_of_pre_activations(distribution, activation, n_values, temperature, deviation, n_pre, biases, row)
+        if not keeps_products:
+            means_of_pre_activations(here, constants[index, TEMPERATURE], constants[index, DEVIATION], biases, row)
         for target in range(source * n_samples, (source + 1) * n_samples):
             if target != source:
                 for k in range(width):  # a slice would be assigned just as well, but compiles for nine seconds
@@ -61,83 +55,86 @@ def mean_rows(
 
 
 @kernel
-def draw_rows(
-    distribution: int, sampled: bool, n_values: int, levels: Array, means: Array, noise: Array, values: Array
-) -> None:
-    """Draw all rows, or take their most likely values; see `coagent_rl.networks.units.draw` and `draw_levels`."""
-    for row in range(values.shape[0]):
-        source = noise[row] if sampled else noise[0]
-        if distribution == CATEGORICAL:
-            draw_levels(sampled, means[row], levels, n_values, source, values[row])
-        else:
-            draw(distribution, sampled, means[row], n_values, source, values[row])
+def levels_of(layout: Array, constants: Array, index: int) -> Array:
+    """What categorical units can put out, shape (K,); see `Network`."""
+    here = place(layout, index)
+    n_levels = here.n_pre // here.n_values if here.distribution == CATEGORICAL else 0
+    return constants[index, LEVELS : LEVELS + n_levels]
 
 
 @kernel
-def replay_rows(distribution: int, n_values: int, levels: Array, drawn: Array, values: Array) -> None:
-    """Write what units pass on that drew ``drawn``: u of rectified Gaussian units, the index of a level, or the value."""
+def draw_rows(layout: Array, constants: Array, index: int, sampled: bool, means: Array, noise: Array, values: Array) -> None:
+    """Draw all rows, or take their most likely values; see `coagent_rl.networks.units.draw` and `draw_levels`."""
+    here = place(layout, index)
+    levels = levels_of(layout, constants, index)
     for row in range(values.shape[0]):
-        for j in range(n_values):
+        if here.distribution == CATEGORICAL:
+            draw_levels(sampled, means[row], levels, here.n_values, noise[row], values[row])
+        else:
+            draw(here.distribution, sampled, means[row], here.n_values, noise[row], values[row])
+
+
+@kernel
+def replay_rows(layout: Array, constants: Array, index: int, drawn: Array, values: Array) -> None:
+    """Write what units pass on that drew ``drawn``: u of rectified Gaussian units, the index of a level, or the value."""
+    here = place(layout, index)
+    levels, n = levels_of(layout, constants, index), here.n_values
+    for row in range(values.shape[0]):
+        for j in range(n):
             chosen = drawn[row, j]
-            if distribution == GAUSSIAN_PREACTIVATION:
+            if here.distribution == GAUSSIAN_PREACTIVATION:
                 values[row, j] = 0.0 if chosen < 0.0 else chosen
-                values[row, n_values + j] = chosen
-            elif distribution == CATEGORICAL:
+                values[row, n + j] = chosen
+            elif here.distribution == CATEGORICAL:
                 values[row, j] = levels[int(chosen)]
-                values[row, n_values + j] = chosen
+                values[row, n + j] = chosen
             else:
                 values[row, j] = chosen
 
 
 @kernel
 def score_rows(
-    distribution: int,
-    activation: int,
-    n_values: int,
-    n_biases: int,
-    learned_deviation: bool,
-    temperature: float,
-    log_offset: float,
-    values: Array,
-    means: Array,
-    scores: Array,
+    layout: Array, constants: Array, index: int, log_offset: float, values: Array, means: Array, scores: Array
 ) -> None:
     """Scores of all rows, see `coagent_rl.networks.units.score`; of ln(π + c) where ``log_offset`` c is not zero.
 
     Source: for c, the official code of Gupta et al. (2021): ∂ ln(π + c)/∂z = π/(π + c) · ∂ ln π/∂z. Discrete units only.
     """
+    here = place(layout, index)
+    n = here.n_values
     for row in range(values.shape[0]):
         score(
-            distribution,
-            activation,
-            temperature,
-            learned_deviation,
+            here.distribution,
+            here.activation,
+            constants[index, TEMPERATURE],
+            here.n_biases > here.n_pre,
             values[row],
             means[row],
-            n_values,
-            scores[row, :n_biases],
+            n,
+            scores[row],
         )
-        if log_offset > 0.0 and distribution == BERNOULLI:
-            for j in range(n_values):
+        if log_offset > 0.0 and here.distribution == BERNOULLI:
+            for j in range(n):
                 chance = means[row, j] if values[row, j] == 1.0 else 1.0 - means[row, j]
                 scores[row, j] *= chance / (chance + log_offset)
-        elif log_offset > 0.0 and distribution == CATEGORICAL:
-            n_levels = n_biases // n_values
-            for j in range(n_values):
-                chance = means[row, j * n_levels + int(values[row, n_values + j])]
+        elif log_offset > 0.0 and here.distribution == CATEGORICAL:
+            n_levels = here.n_pre // n
+            for j in range(n):
+                chance = means[row, j * n_levels + int(values[row, n + j])]
                 for k in range(n_levels):
                     scores[row, j * n_levels + k] *= chance / (chance + log_offset)
 
 
 @kernel
-def silence_rows(exploring: Array, neutral: float, noise: Array) -> None:
+def silence_rows(layout: Array, index: int, exploring: Array, noise: Array) -> None:
     """Give the units that do not explore the noise with which they take their most likely value.
 
     Args:
+        layout, index: see `Network`; which layer.
         exploring: which units draw, shape (n_rows, n_values), or (1, n_values) for all rows.
-        neutral: that noise.
         noise: shape (n_rows, n_values), updated in place.
     """
+    neutral = neutral_noise(place(layout, index).distribution)
     for row in range(noise.shape[0]):
         which = exploring[row % exploring.shape[0]]
         for j in range(which.size):
@@ -146,50 +143,54 @@ def silence_rows(exploring: Array, neutral: float, noise: Array) -> None:
 
 
 @kernel
-def explorers_only_rows(exploring: Array, n_values: int, n_biases: int, scores: Array) -> None:
-    """`explorers_only` for all rows; a categorical unit has several scores, one with a learned deviation two."""
-    per_unit = n_biases // n_values
+def explorers_only_rows(layout: Array, index: int, noise: Array, scores: Array) -> None:
+    """`coagent_rl.credit.thomas.explorers_only` for all rows, and for learned deviations."""
+    here = place(layout, index)
+    neutral = neutral_noise(here.distribution)
     for row in range(scores.shape[0]):
-        which = exploring[row % exploring.shape[0]]
-        for k in range(per_unit):
-            explorers_only(which, scores[row, k:n_biases:per_unit])
+        explorers_only(noise[row], neutral, scores[row, : here.n_pre])
+        if here.n_biases > here.n_pre:
+            explorers_only(noise[row], neutral, scores[row, here.n_pre :])
 
 
 @kernel
-def credit_rows(n_values: int, n_pre: int, n_biases: int, signals: Array, scores: Array, credit: Array) -> None:
+def credit_rows(layout: Array, index: int, signals: Array, scores: Array, credit: Array) -> None:
     """credit = signal × score of each pre-activation; a unit with several of them has one signal for all.
 
     Args:
-        n_values, n_pre, n_biases: the layer's.
+        layout, index: see `Network`; which layer.
         signals: R, shape (n_rows, n_values).
-        scores: shape (n_rows, ≥ n_biases).
+        scores: shape (n_rows, n_biases).
         credit: shape of ``scores``, overwritten.
     """
-    per_unit = n_pre // n_values
+    here = place(layout, index)
+    n_pre = here.n_pre
+    per_unit = n_pre // here.n_values
     for row in range(scores.shape[0]):
         if per_unit == 1:
-            for j in range(n_values):
-                credit[row, j] = signals[row, j] * scores[row, j]
+            for k in range(n_pre):
+                credit[row, k] = signals[row, k] * scores[row, k]
         else:
             for k in range(n_pre):
                 credit[row, k] = signals[row, k // per_unit] * scores[row, k]
-        for k in range(n_pre, n_biases):  # learned deviations
+        for k in range(n_pre, here.n_biases):  # learned deviations
             credit[row, k] = signals[row, k - n_pre] * scores[row, k]
 
 
 @kernel
-def chain_rule_rows(activation: int, temperature: float, n_values: int, values: Array, back: Array, credit: Array) -> None:
+def chain_rule_rows(layout: Array, constants: Array, index: int, values: Array, back: Array, credit: Array) -> None:
     """c_i = m'(z_i) Σ_j w_ij c_j of deterministic units, `coagent_rl.credit.backprop.chain_rule` for all rows.
 
     Args:
-        activation, temperature, n_values: the layer's.
-        values: m(z), shape (n_rows, ≥ n_values).
+        layout, constants, index: see `Network`; which layer.
+        values: m(z), shape (n_rows, n_values).
         back: Σ_j w_ij c_j, shape (n_rows, n_values).
-        credit: shape (n_rows, ≥ n_values), overwritten.
+        credit: shape (n_rows, n_values), overwritten.
     """
+    activation = place(layout, index).activation
     for row in range(values.shape[0]):
-        slope(activation, temperature, values[row, :n_values], credit[row, :n_values])
-        for i in range(n_values):
+        slope(activation, constants[index, TEMPERATURE], values[row], credit[row])
+        for i in range(values.shape[1]):
             credit[row, i] *= back[row, i]
 
 
@@ -252,30 +253,22 @@ class BatchLayer:
     ) -> None:
         self.index = index
         self.spec = network.layers[index]
-        (self.distribution, self.activation, self.n_in, self.n_pre, self.n_values, self.n_biases, w, b, end, _, _) = (
-            int(entry) for entry in network.layout[index]
-        )
-        self.begin, self.end = w, end
+        here = place(network.layout, index)
+        self.n_in, self.n_pre, self.n_values, self.n_biases = here.n_inputs, here.n_pre, here.n_values, here.n_biases
+        self.begin, self.end = here.weights, here.end
         self.log_offset = log_offset
         self.is_sampled = self.spec.is_stochastic
-        self.learned_deviation = self.n_biases > self.n_pre
+        self.learned_deviation = here.n_biases > here.n_pre
         self.form = FORMS[learned.form] if learned is not None and self.learned_deviation else EXPONENTIAL
         self.start = learned.start if learned is not None else self.spec.deviation
+        self.layout, self.constants = network.layout, network.constants
         self.weights = network.weights(index)
-        self.biases = network.parameters[b:end]
+        self.biases = network.parameters[here.biases : here.end]
         self.rho = network.log_deviations(index)
-        self.constants = network.constants[index]
-        n_levels = self.n_pre // self.n_values if self.distribution == CATEGORICAL else 0
-        self.levels = self.constants[LEVELS : LEVELS + n_levels]
-        self.neutral = network.neutral_noise(index)
         self.exploring: np.ndarray | None = None
         self.keeps_products = False
-        n_remembered = self.n_values if self.distribution in (GAUSSIAN_PREACTIVATION, CATEGORICAL) else 0
-        self._widths = {
-            "values": self.n_values + n_remembered,
-            "means": n_means(self.distribution, self.n_pre, self.n_values),
-            "noise": self.n_values,
-        }
+        n_remembered = here.n_values if here.distribution in (GAUSSIAN_PREACTIVATION, CATEGORICAL) else 0
+        self._widths = {"values": here.n_values + n_remembered, "means": n_means(here), "noise": here.n_values}
         if learning:
             self._widths |= {
                 "scores": self.n_biases,
@@ -310,17 +303,7 @@ class BatchLayer:
         self.inputs = inputs
         np.matmul(inputs, self.weights, out=self.products)
         kept = self.keeps_products
-        mean_rows(
-            DETERMINISTIC if kept else self.distribution,
-            LINEAR if kept else self.activation,
-            self.n_pre if kept else self.n_values,
-            self.n_pre,
-            self.n_samples,
-            float(self.constants[TEMPERATURE]),
-            float(self.constants[DEVIATION]),
-            self.biases,
-            self.means,
-        )
+        mean_rows(self.layout, self.constants, self.index, self.n_samples, kept, self.biases, self.means)
         if self.form != EXPONENTIAL:
             deviation_rows(self.form, self.start, self.n_values, self.rho, self.means)
 
@@ -331,40 +314,29 @@ class BatchLayer:
         else:
             rng.random(out=self.noise, dtype=self.noise.dtype)
         if self.exploring is not None:
-            silence_rows(self.exploring, self.neutral, self.noise)
+            silence_rows(self.layout, self.index, self.exploring, self.noise)
 
     def draw(self, sampled: bool) -> None:
         """Values from the means; with the layer's noise where ``sampled``, else the most likely ones."""
-        draw_rows(self.distribution, sampled, self.n_values, self.levels, self.means, self.noise, self.values)
+        draw_rows(self.layout, self.constants, self.index, sampled, self.means, self.noise, self.values)
 
     def replay(self, drawn: np.ndarray) -> None:
         """Values of units that drew ``drawn``, shape (n_rows, n_values); see `replay_rows`."""
-        replay_rows(self.distribution, self.n_values, self.levels, drawn, self.values)
+        replay_rows(self.layout, self.constants, self.index, drawn, self.values)
 
     # ------------------------------------------------------------------ credit
 
     def compute_scores(self) -> None:
         """∂ ln π / ∂z of what was drawn, and by the learned deviations; zero for units that did not explore."""
-        score_rows(
-            self.distribution,
-            self.activation,
-            self.n_values,
-            self.n_biases,
-            self.learned_deviation,
-            float(self.constants[TEMPERATURE]),
-            self.log_offset,
-            self.values,
-            self.means,
-            self.scores,
-        )
+        score_rows(self.layout, self.constants, self.index, self.log_offset, self.values, self.means, self.scores)
         if self.form != EXPONENTIAL:
             deviation_scores(self.form, self.start, self.n_values, self.rho, self.means, self.scores)
         if self.exploring is not None:
-            explorers_only_rows(self.exploring, self.n_values, self.n_biases, self.scores)
+            explorers_only_rows(self.layout, self.index, self.noise, self.scores)
 
     def multiply_signals(self) -> None:
         """credit = signals × scores."""
-        credit_rows(self.n_values, self.n_pre, self.n_biases, self.signals, self.scores, self.credit)
+        credit_rows(self.layout, self.index, self.signals, self.scores, self.credit)
 
     def pull_back(self, above: BatchLayer) -> np.ndarray:
         """Σ_j w_ij c_j over the pre-activations of the layer above: what its credit says of each value here."""
@@ -373,7 +345,7 @@ class BatchLayer:
     def chain_rule(self, above: BatchLayer) -> None:
         """Credit of deterministic units from that of the layer above."""
         back = self.pull_back(above)
-        chain_rule_rows(self.activation, float(self.constants[TEMPERATURE]), self.n_values, self.values, back, self.credit)
+        chain_rule_rows(self.layout, self.constants, self.index, self.values, back, self.credit)
 
     def attach_direction(self, direction: np.ndarray) -> None:
         """Take this layer's part of ``direction``, shape (n_parameters,), to write into."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks import Network
+from coagent_rl.networks.layout import place
 from coagent_rl.networks.units import BERNOULLI, CATEGORICAL, GAUSSIAN, GAUSSIAN_PREACTIVATION
 from coagent_rl.supervised.batch import BatchLayer
 from coagent_rl.supervised.deviation import LearnedDeviation
@@ -18,11 +19,11 @@ CHUNK = 512
 
 
 @kernel
-def entropy_of_rows(distribution: int, n_values: int, n_pre: int, means: Array) -> float:
+def entropy_of_rows(layout: Array, index: int, means: Array) -> float:
     """Sum over rows and units of the entropy of what a unit draws, in nats: -Σ p ln(p + 1e-9), or ln(σ √(2πe)).
 
     Args:
-        distribution, n_values, n_pre: the layer's.
+        layout, index: see `Network`; which layer.
         means: shape (n_rows, width), see `Network`.
 
     Returns:
@@ -30,6 +31,8 @@ def entropy_of_rows(distribution: int, n_values: int, n_pre: int, means: Array) 
 
     Source: Gupta et al. (2021), figure 3b, as in the official code.
     """
+    here = place(layout, index)
+    distribution, n_values, n_pre = here.distribution, here.n_values, here.n_pre
     total = 0.0
     for row in range(means.shape[0]):
         if distribution == BERNOULLI:
@@ -136,7 +139,7 @@ class GreedyPass:
         for start, chunk in self.chunks(inputs, indices):
             result[start : start + len(chunk)] = self.outputs(chunk)
             for total, layer in zip(totals, hidden, strict=True):
-                total[0] += entropy_of_rows(layer.distribution, layer.n_values, layer.n_pre, layer.means)
+                total[0] += entropy_of_rows(layer.layout, layer.index, layer.means)
                 total[1] += count_active(layer.n_values, layer.values)
         widths = [n * layer.n_values for layer in hidden]
         return result, [

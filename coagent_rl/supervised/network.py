@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from coagent_rl.arrays import DIRECTION, FIRST, SECOND
 from coagent_rl.networks import Layer, Network
-from coagent_rl.optimizers import DIRECTION, FIRST, OPTIMIZERS, SECOND, adam_corrections, step
+from coagent_rl.optimizers import OPTIMIZERS, adam_corrections, below_limit, step
 from coagent_rl.schedules import Rates, constant_schedule
 from coagent_rl.supervised.batch import BatchLayer
 from coagent_rl.supervised.deviation import LearnedDeviation
@@ -147,10 +148,19 @@ class BatchNetwork:
         )
 
     def compute_direction(self) -> None:
-        """The direction of every layer that learns, from its credit."""
+        """The direction of every layer that learns, from its credit.
+
+        Raises:
+            ValueError: if it is not finite, or beyond what can be squared (`coagent_rl.optimizers.LIMIT`).
+        """
         for layer, rate in zip(self.layers, self.rates, strict=True):
             if rate != 0.0:
                 layer.write_direction()
+        if not below_limit(self.memory[DIRECTION]):
+            raise ValueError(
+                f"The network diverged: update {self.n_updates + 1} would be too large. Lower the learning rate, or scale "
+                f"the inputs and targets."
+            )
 
     def update(self) -> None:
         """One step of the optimizer."""

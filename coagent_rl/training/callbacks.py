@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,26 @@ class EpisodeRecorder(BaseCallback):
         self.returns: list[float] = []
         self.lengths: list[int] = []
 
+    def steps_until_needed(self) -> float:
+        """It is never asked for the sake of steps."""
+        return np.inf
+
+    def episodes_until_needed(self) -> float:
+        """Finished episodes until it stops training."""
+        return np.inf if self.n_episodes is None else self.n_episodes - len(self.returns)
+
+    def take_episodes(self, episodes: Sequence[Mapping[str, float]]) -> None:
+        """Note finished episodes, as a Monitor reports them; compiled training does not show every step."""
+        for episode in episodes:
+            self.returns.append(float(episode["r"]))
+            self.lengths.append(int(episode["l"]))
+
     def _on_step(self) -> bool:
-        if not np.count_nonzero(self.locals["dones"]):
-            return True
-        for info in self.locals["infos"]:
-            episode = info.get("episode")
-            if episode is not None:
-                self.returns.append(float(episode["r"]))
-                self.lengths.append(int(episode["l"]))
-        return self.n_episodes is None or len(self.returns) < self.n_episodes
+        if np.count_nonzero(self.locals["dones"]):
+            if not self.locals.get("compiled"):
+                self.take_episodes([info["episode"] for info in self.locals["infos"] if "episode" in info])
+            return self.n_episodes is None or len(self.returns) < self.n_episodes
+        return True
 
 
 class ProgressBar(BaseCallback):
@@ -70,8 +82,12 @@ class ProgressBar(BaseCallback):
         self._drawn = 0.0
         self._progress.start()
 
+    def steps_until_needed(self) -> float:
+        """It is content with being asked whenever compiled training comes by, some hundredths of a second apart."""
+        return np.inf
+
     def _on_step(self) -> bool:
-        if self.n_calls % 64 == 0 and time.perf_counter() - self._drawn > 0.2:
+        if (self.n_calls % 64 == 0 or self.locals.get("compiled")) and time.perf_counter() - self._drawn > 0.2:
             self._draw()
         return True
 
@@ -134,6 +150,10 @@ class WholeFileEvalCallback(EvalCallback):
         self._beside = folder / ".evaluations.partial.npz"
         super().__init__(eval_env, log_path=str(folder), best_model_save_path=str(folder), **kwargs)
         self.log_path = str(self._beside.with_suffix(""))
+
+    def steps_until_needed(self) -> float:
+        """Steps until the next evaluation."""
+        return self.eval_freq - self.n_calls % self.eval_freq if self.eval_freq > 0 else np.inf
 
     def _on_step(self) -> bool:
         go_on = super()._on_step()

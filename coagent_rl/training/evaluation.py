@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv
+from typing import TYPE_CHECKING
 
-from coagent_rl.agents.base import CoagentAlgorithm
+import numpy as np
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from coagent_rl.agents.base import CoagentAlgorithm
 
 
 def evaluate(
     model: CoagentAlgorithm, env: VecEnv, n_episodes: int, deterministic: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns and lengths of ``n_episodes`` episodes, each of shape (n_episodes,)."""
+    from stable_baselines3.common.evaluation import evaluate_policy  # not above: the interval alone needs no torch
+
     returns, lengths = evaluate_policy(model, env, n_episodes, deterministic=deterministic, return_episode_rewards=True)
     return np.array(returns, dtype=float), np.array(lengths, dtype=int)
 

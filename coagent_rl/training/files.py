@@ -41,6 +41,28 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
+def compact_returns(returns: np.ndarray) -> dict[str, np.ndarray]:
+    """Put returns of episodes, shape (n,), in the smallest arrays that lose nothing (but what float32 does not hold).
+
+    Wins and losses of ±1 are ``wins``, eight in a byte; others are ``returns``. `whole_returns` reads them.
+    """
+    if returns.size and np.all(np.abs(returns) == 1):
+        return {"wins": np.packbits(returns > 0)}
+    whole = np.all(returns % 1 == 0) and np.all(np.abs(returns) <= np.iinfo(np.int16).max)
+    return {"returns": returns.astype(np.int16 if whole else np.float32)}
+
+
+def whole_returns(arrays: Mapping[str, np.ndarray], n_episodes: int) -> np.ndarray:
+    """Read what `compact_returns` made, as float64 of shape (n_episodes,).
+
+    Raises:
+        KeyError: if it is not among the arrays.
+    """
+    if "wins" in arrays:
+        return 2.0 * np.unpackbits(arrays["wins"], count=n_episodes) - 1.0
+    return arrays["returns"].astype(float)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read a run's ``config.yml``: algo, env, env_kwargs and settings.
 

@@ -22,13 +22,17 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 
 import coagent_rl
-from coagent_rl.agents import CoagentAlgorithm, DecentralizedDDPG
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
+from coagent_rl.envs.compiled import twin_of
+from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
 from coagent_rl.files import write_whole
+from coagent_rl.registry import algorithm_class
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, SaveCheckpoint, SaveNormaliser, WholeFileEvalCallback
 from coagent_rl.training.evaluation import evaluate
 from coagent_rl.training.files import folder_name, write_json
-from coagent_rl.training.hyperparameters import ALGORITHMS, RUN_KEYS
+from coagent_rl.training.hyperparameters import RUN_KEYS
 
 REPLAY_BUFFER = "replay_buffer.pkl"  # beside the last model
 FOREVER = 2**62  # time steps; the episode recorder stops earlier
@@ -63,12 +67,6 @@ class Result:
     summary: dict[str, Any]
 
 
-def algorithm_class(algorithm: str) -> type[CoagentAlgorithm]:
-    """Class of an algorithm by its name on the command line."""
-    result: type[CoagentAlgorithm] = getattr(coagent_rl, ALGORITHMS[algorithm])
-    return result
-
-
 def make_environments(
     env_id: str,
     n_envs: int,
@@ -80,15 +78,21 @@ def make_environments(
     """Monitored environments in one process.
 
     The monitor is outside the wrappers: an episode that a wrapper ends is an episode, and its return is what the agent gets.
-    An environment that brings a vectorised form is made in it if it can be, and is neither rendered nor wrapped.
+    An environment that has a compiled twin is made as that, and one that brings a vectorised form in it, if it can be, and
+    is neither rendered nor wrapped.
 
     Args:
         env_wrapper: ``"module.Class"``, ``{"module.Class": {arguments}}`` or a list of these, applied in order.
     """
 
+    monitor_file = Path(monitor_dir) / "0.monitor.csv" if monitor_dir is not None else None
+    if not env_wrapper and (twin := twin_of(env_id, env_kwargs)) is not None:
+        env: VecEnv = CompiledVecEnv(twin, n_envs, monitor_file)
+        env.seed(seed)
+        return env
     if resets_natively(env_id) and not env_wrapper and "render_mode" not in env_kwargs:
         vector_env = gym.make_vec(env_id, n_envs, vectorization_mode="vector_entry_point", **env_kwargs)
-        env = NativeVecEnv(vector_env, Path(monitor_dir) / "0.monitor.csv" if monitor_dir is not None else None)
+        env = NativeVecEnv(vector_env, monitor_file)
         env.seed(seed)
         return env
 
@@ -177,7 +181,7 @@ def train(
     """Train one model.
 
     Args:
-        algorithm: a name in `ALGORITHMS`.
+        algorithm: one of `coagent_rl.registry.ALGORITHMS`, or ``module:Class``.
         settings: constructor arguments and run settings, as `load_hyperparameters` gives them.
         seed: of parameters, units' noise and environments.
         options: what else to do; files are written only where they name a folder.
@@ -244,7 +248,7 @@ def train(
             with suppress(KeyboardInterrupt):  # stop early and keep what was learned
                 model.learn(total, callback=callbacks, reset_num_timesteps=not options.trained_agent)
         except Exception:
-            if folder is not None and model.num_timesteps > steps_before and is_finite(model):
+            if folder is not None and model.num_timesteps > steps_before and model.is_finite():
                 save_run(model, env, folder, name)
             raise
         finally:
@@ -300,17 +304,12 @@ def save_run(model: CoagentAlgorithm, env: VecEnv, folder: Path, name: str) -> N
         write_whole(folder / "vecnormalize.pkl", lambda beside: env.save(str(beside)))
 
 
-def is_finite(model: CoagentAlgorithm) -> bool:
-    """Whether all parameters of actor and critic are."""
-    return all(bool(np.isfinite(tensor.numpy()).all()) for tensor in model.policy.state_dict().values())
-
-
 def versions() -> dict[str, str]:
     """Versions of the package and of what its numbers depend on."""
     import platform
 
-    packages = ("coagent-rl", "gymnasium", "numpy", "numba", "stable-baselines3", "torch")
-    found = {"python": platform.python_version()}
+    packages = ("gymnasium", "numpy", "numba", "stable-baselines3", "torch")
+    found = {"python": platform.python_version(), "coagent-rl": coagent_rl.__version__}
     for package in packages:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

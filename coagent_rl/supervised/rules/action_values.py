@@ -9,7 +9,7 @@ import numpy as np
 
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.schedules import is_positive
-from coagent_rl.supervised.batch import BatchLayer
+from coagent_rl.supervised.batch import BatchLayer, levels_of
 from coagent_rl.supervised.rules.base import Rule, register
 
 if TYPE_CHECKING:
@@ -91,7 +91,16 @@ class ActionValues(Rule):
 
     def draw(self, layer: BatchLayer, rng: np.random.Generator) -> None:
         layer.draw_noise(rng)
-        draw_epsilon_greedy(self.epsilon, layer.n_values, layer.levels, layer.means, layer.noise, layer.values)
+        draw_epsilon_greedy(
+            self.epsilon,
+            layer.n_values,
+            levels_of(layer.layout, layer.constants, layer.index),
+            layer.means,
+            layer.noise,
+            layer.values,
+        )
 
     def assign(self, learner: BatchLearner, layer: BatchLayer, above: BatchLayer) -> None:
-        action_value_errors(layer.n_values, layer.levels.size, learner.losses, layer.means, layer.values, layer.credit)
+        action_value_errors(
+            layer.n_values, layer.n_pre // layer.n_values, learner.losses, layer.means, layer.values, layer.credit
+        )

@@ -39,4 +39,4 @@ class FeedbackAlignment(Rule):
 
     def assign_deterministic(self, learner: BatchLearner, layer: BatchLayer, above: BatchLayer) -> None:
         back = np.matmul(learner.output.credit_of_values, self.feedback[layer.index].T, out=layer.back)
-        chain_rule_rows(layer.activation, layer.spec.temperature, layer.n_values, layer.values, back, layer.credit)
+        chain_rule_rows(layer.layout, layer.constants, layer.index, layer.values, back, layer.credit)

@@ -84,7 +84,7 @@ class MAPPropagation(Rule):
                 for layer, above in pairwise(layers):
                     scored = above.credit_of_values if above is output and not output.is_sampled else above.scores_of_values
                     back = np.matmul(scored, above.weights.T, out=layer.back)
-                    step_size = self.relaxation_rate * float(layer.constants[DEVIATION]) ** 2
+                    step_size = self.relaxation_rate * float(layer.constants[layer.index, DEVIATION]) ** 2
                     ascend_likelihood_rows(layer.n_values, step_size, layer.means, back, layer.values)
                 for layer in layers[1:]:
                     layer.compute_means(layer.inputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coagent_rl.credit.reinforce import broadcast
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.supervised.batch import BatchLayer
 from coagent_rl.supervised.rules.base import Rule, register
@@ -21,10 +20,11 @@ def broadcast_rows(advantages: Array, signals: Array) -> None:
         advantages: A, shape (n_rows,).
         signals: shape (n_rows, n), overwritten with R.
 
-    Source: Gupta et al. (2021), §2: (G - V) ∂ ln π_j; `coagent_rl.credit.reinforce` for all rows.
+    Source: Gupta et al. (2021), §2: (G - V) ∂ ln π_j.
     """
     for row in range(advantages.size):
-        broadcast(advantages[row], signals[row])
+        for i in range(signals.shape[1]):
+            signals[row, i] = advantages[row]
 
 
 def reinforce(layer: BatchLayer, advantages: Array) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coagent_rl.credit.weight_max import growth_of_norm
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.supervised.batch import BatchLayer
 from coagent_rl.supervised.rules.base import Rule, register
@@ -20,14 +21,13 @@ def norm_slopes(weights: Array, norm_order: float, out: Array) -> None:
     """p |w|^(p-1) sgn(w), the derivative of |w|^p; all of shape (n, n_above)."""
     for i in range(weights.shape[0]):
         for j in range(weights.shape[1]):
-            w = weights[i, j]
-            size = norm_order * abs(w) ** (norm_order - 1.0)
-            out[i, j] = size if w > 0 else (-size if w < 0 else 0.0)
+            out[i, j] = growth_of_norm(weights[i, j], 1.0, norm_order)
 
 
 @kernel
 def growth_rows(n_values: int, norm_factor: float, values: Array, back: Array, signals: Array) -> None:
-    """R_i = h_i Σ_j p |w_ij|^(p-1) sgn(w_ij) c_j: `outgoing_weight_growth` with Δw_ij = h_i c_j, for all rows.
+    """R_i = h_i Σ_j p |w_ij|^(p-1) sgn(w_ij) c_j: `present_weight_growth` for all rows, with c_j = s_j R_j or, of an
+    exact output, its negative gradient.
 
     Args:
         n_values: number of units.

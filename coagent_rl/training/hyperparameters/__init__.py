@@ -1,44 +1,36 @@
-"""Hyperparameters by algorithm and environment: one YAML file an algorithm, shipped with the package."""
+"""Hyperparameters by algorithm and environment: at most one YAML file an algorithm, shipped with the package."""
 
 from __future__ import annotations
 
 import ast
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module, resources
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.util import find_spec
 from typing import Any
 
 import yaml
 
-ALGORITHMS = {
-    "backprop": "Backprop",
-    "decentralized_ddpg": "DecentralizedDDPG",
-    "map_prop": "MAPProp",
-    "node_perturbation": "NodePerturbation",
-    "reinforce": "Reinforce",
-    "reinforce_thomas": "ReinforceThomas",
-    "ste_backprop": "STEBackprop",
-    "weight_max": "WeightMax",
-}
-"""Name on the command line → class in `coagent_rl`."""
+from coagent_rl.registry import algorithm_class, check_algorithm, import_own, nearest
 
 RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}
 """Keys that say how to train; all others are constructor arguments of the algorithm."""
 
+PACKAGES = {
+    r"ALE/|\w+(NoFrameskip|Deterministic)-v\d": "ale-py",
+    r"(MiniGrid|BabyAI)-": "minigrid",
+    r"(Fetch|HandReach|HandManipulate|AdroitHand|FrankaKitchen|PointMaze|AntMaze)": "gymnasium-robotics",
+    r"(highway|merge|roundabout|parking|intersection|racetrack)(-\w+)*-v\d": "highway-env",
+}
+"""Environments that other packages register when they are imported: how their ids begin → package."""
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known names come closest to ``name``, for error messages."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"Did you mean {' or '.join(close)}?" if close else f"Known names: {', '.join(known)}."
+EXAMPLES = (
+    "Write for example gamma:0.9, critic:td, actor_learning_rate:[1e-2,1e-3] or 'policy_kwargs:dict(net_arch=[64,32])'."
+)
+"""How pairs of a key and a value are written, for error messages."""
 
-
-def check_algorithm(name: str) -> str:
-    """Return ``name`` if it is an algorithm; raise a ValueError that names the nearest ones otherwise."""
-    if name not in ALGORITHMS:
-        raise ValueError(f"Unknown algorithm {name!r}. {nearest(name, ALGORITHMS)}")
-    return name
+DEFAULT = {"n_timesteps": 100_000}
+"""Settings for every environment of an algorithm without a file: all arguments have their defaults."""
 
 
 def check_environment(env_id: str) -> str:
@@ -51,14 +43,22 @@ def check_environment(env_id: str) -> str:
     module, colon, env_id = env_id.rpartition(":")
     if colon:
         try:
-            import_module(module)
+            import_own(module)
         except ImportError as error:
             raise ValueError(
                 f"The module {module!r}, which should register {env_id}, cannot be imported: {error}"
             ) from error
-    if env_id not in gym.registry:
-        raise ValueError(f"Unknown environment {env_id!r}. {nearest(env_id, gym.registry)}")
-    return env_id
+    if env_id in gym.registry:
+        return env_id
+    for pattern, package in PACKAGES.items():
+        if re.match(pattern, env_id):
+            module = package.replace("-", "_")
+            missing = "" if find_spec(module) else f", which is not installed (pip install {package})"
+            raise ValueError(
+                f"Unknown environment {env_id!r}: it comes with the package {package}{missing}. Name it {module}:{env_id}."
+            )
+    own = "One of your own is module:id, where the module registers it; gymnasium.pprint_registry() lists all others."
+    raise ValueError(f"Unknown environment {env_id!r}. {nearest(env_id, gym.registry, own)}")
 
 
 def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
@@ -82,8 +82,9 @@ def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
 
 def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None:
     """Raise a ValueError for keys that are neither run settings nor constructor arguments of ``algorithm``."""
-    known = RUN_KEYS | constructor_arguments(algorithm)
-    for key in settings:
+    others = [key for key in settings if key not in RUN_KEYS]
+    known = RUN_KEYS | constructor_arguments(algorithm) if others else RUN_KEYS
+    for key in others:
         if key not in known:
             raise ValueError(f"Unknown key {key!r} in {source} for {algorithm}. {nearest(str(key), known)}")
     if settings.get("n_timesteps") is not None and settings.get("n_episodes") is not None:
@@ -115,31 +116,29 @@ def constructor_arguments(algorithm: str) -> set[str]:
     """Names of the arguments that the algorithm's class takes, without those that a run sets itself."""
     import inspect
 
-    import coagent_rl
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
     names: set[str] = set()
-    for parent in getattr(coagent_rl, ALGORITHMS[algorithm]).__mro__:
-        if not parent.__module__.startswith("coagent_rl") or "__init__" not in vars(parent):
-            continue
-        names |= set(inspect.signature(parent.__init__).parameters)
-    return names - {
-        "self",
-        "kwargs",
-        "policy",
-        "env",
-        "seed",
-        "verbose",
-        "tensorboard_log",
-        "device",
-        "_init_setup_model",
-    }
+    for parent in algorithm_class(algorithm).__mro__:
+        if parent is BaseAlgorithm:
+            break
+        if "__init__" in vars(parent):
+            kinds = {p.name: p.kind for p in inspect.signature(vars(parent)["__init__"]).parameters.values()}
+            names |= {
+                name
+                for name, kind in kinds.items()
+                if kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            }
+            if inspect.Parameter.VAR_KEYWORD not in kinds.values():
+                break  # nothing is handed on to the classes above
+    return names - {"self", "policy", "env", "seed", "verbose", "tensorboard_log", "device", "_init_setup_model"}
 
 
 def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -> dict[str, Any]:
     """Read the settings for an environment, or those under ``default`` where it has none of its own.
 
     Args:
-        file: a YAML file instead of the package's own.
+        file: a YAML file instead of the package's own. An algorithm without one is trained with its own defaults.
 
     Raises:
         ValueError: for a file that cannot be read, is not a mapping, has neither the environment nor a default, or has
@@ -167,7 +166,10 @@ def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, A
     source = file or f"{check_algorithm(algorithm)}.yml"
     try:
         if file is None:
-            text = resources.files(__package__).joinpath(source).read_text(encoding="utf-8")
+            shipped = resources.files(__package__).joinpath(source)
+            if not shipped.is_file():
+                return {"default": dict(DEFAULT)}, f"the defaults of {algorithm}"
+            text = shipped.read_text(encoding="utf-8")
         else:
             with open(file, encoding="utf-8") as handle:
                 text = handle.read()
@@ -212,8 +214,13 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, colon, value = pair.partition(":")
         if not colon or not key:
-            raise ValueError(f"Expected key:value, not {pair!r}.")
-        result[key] = _literal(value)
+            raise ValueError(f"Expected key:value, not {pair!r}. {EXAMPLES}")
+        try:
+            result[key] = _literal(value)
+        except ValueError:
+            raise ValueError(
+                f"The value of {key!r}, {value!r}, is neither a Python literal nor a plain word. {EXAMPLES}"
+            ) from None
     return result
 
 
@@ -226,7 +233,7 @@ def _literal(text: str) -> Any:
     except (SyntaxError, ValueError):
         if text.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
             return text
-        raise ValueError(f"{text!r} is neither a Python literal nor a plain word.") from None
+        raise ValueError from None
 
 
 def _from_node(node: ast.expr) -> Any:

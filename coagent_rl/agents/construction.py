@@ -1,0 +1,347 @@
+"""How an agent is made: its arguments and their checks, its networks, learners and critic."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
+from coagent_rl.agents.saving import SavedAlgorithm
+from coagent_rl.critics import Critic, MAPPropCritic, RewardCritic, TDLambdaCritic
+from coagent_rl.envs.compiled import twin_of
+from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
+from coagent_rl.envs.vec_env import SerialVecEnv
+from coagent_rl.learner import Learner
+from coagent_rl.networks import Network
+from coagent_rl.networks.units import UNIT_KINDS
+from coagent_rl.noise import Noise
+from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
+from coagent_rl.streams import generator
+
+TRUNCATIONS = ("bootstrap", "zero_td_error")
+CRITICS = {"td": "softplus", "map_prop": "gaussian_softplus", None: "softplus"}
+"""Name of a critic → its hidden units, where the user names none."""
+
+
+class Construction(SavedAlgorithm):
+    """The part of `CoagentAlgorithm` that makes and checks; the arguments are explained there."""
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": CoagentPolicy}
+    policy: CoagentPolicy
+    default_rates: ClassVar[tuple[Rates | None, Rates | None]] = (None, None)
+    """Learning rates of actor and critic where the user gives none."""
+    supported_action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.Box)
+    supports_multi_env: ClassVar[bool] = True
+    actor_has_traces: ClassVar[bool] = True
+    """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
+
+    def __init__(
+        self,
+        policy: str | type[CoagentPolicy],
+        env: GymEnv | str | None,
+        actor_learning_rate: Rates | LinearSchedule | None = None,
+        critic_learning_rate: Rates | LinearSchedule | None = None,
+        gamma: float = 0.98,
+        actor_lambda: float = 0.0,
+        critic_lambda: float = 0.8,
+        temperature: float = 1.0,
+        critic: str | None = "td",
+        critic_kwargs: dict[str, Any] | None = None,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        frozen_layers: str | Sequence[int] = (),
+        truncation: str = "bootstrap",
+        reward_clip: float | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        learning_rate: Rates | LinearSchedule | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: Any = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        if not isinstance(policy_kwargs, Mapping | None):
+            raise ValueError(f"policy_kwargs must be a dictionary, not {policy_kwargs!r}.")
+        if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
+            raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
+        self._check_policy(policy)
+        if isinstance(env, str) and (twin := twin_of(env, {})) is not None:
+            env = CompiledVecEnv(twin)
+        if str(device) not in ("auto", "cpu"):
+            warnings.warn(f"Everything runs on the CPU; device={device!r} is ignored.", stacklevel=2)
+        super().__init__(
+            policy,
+            env,
+            learning_rate=0.0,  # every layer has its own rate below
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device="cpu",
+            support_multi_env=True,
+            seed=seed,
+        )
+        if env is None and _init_setup_model:
+            raise ValueError("env is None: give an environment, or its id, to learn from.")
+        self.algorithm = type(self).__name__
+        self.actor_learning_rate = learning_rate if actor_learning_rate is None else actor_learning_rate
+        self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
+        self.gamma = gamma
+        self.actor_lambda = actor_lambda
+        self.critic_lambda = critic_lambda
+        self.temperature = temperature
+        self.critic = critic
+        self.critic_kwargs = critic_kwargs
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.frozen_layers = frozen_layers
+        self.truncation = truncation
+        self.reward_clip = reward_clip
+        self.why_step_by_step: str | None = None
+        self.noise: Noise | None = None
+        self.critic_noise: Noise | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    # ------------------------------------------------------------------ the rule, given by a subclass
+
+    @property
+    @abstractmethod
+    def rule(self) -> Callable[..., bool]:
+        """The compiled learning step of the actor, ``(arrays, reinforcements, episode_starts, time) -> bool``.
+
+        See `coagent_rl.credit.reinforce.learn_reinforce` for arguments and result; a subclass says
+        ``rule = staticmethod(learn_reinforce)``.
+        """
+
+    def _rule_options(self, network: Network) -> Sequence[float]:
+        """The numbers that the rule reads from ``learner.options``."""
+        return ()
+
+    def _rule_store(self, network: Network, n_rows: int) -> np.ndarray | None:
+        """What the rule keeps from step to step in ``learner.store``, four-dimensional."""
+        return None
+
+    def _rule_has_traces(self) -> bool:
+        """Whether the rule needs traces even where they decay at once."""
+        return False
+
+    def _rule_diverged(self) -> str:
+        """What to say where the rule finds that its update is not finite."""
+        return "The actor's update is not finite: its signals or parameters have diverged. Lower actor_learning_rate"
+
+    def _policy_arguments(self) -> dict[str, Any]:
+        """Arguments of the policy that a rule needs to be different; the user's ``policy_kwargs`` win."""
+        return {}
+
+    def _critic_arguments(self) -> dict[str, Any]:
+        """Arguments of the critic that go with the rule; the user's ``critic_kwargs`` win."""
+        return {}
+
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        """Raise a ValueError where the rule is not defined for the network's hidden units."""
+        for layer in policy.actor.layers[:-1]:
+            if not layer.is_stochastic:
+                raise ValueError(
+                    f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
+                    f"not {layer.kind!r} ones; possible are {', '.join(stochastic_kinds())}."
+                )
+
+    @classmethod
+    def _check_policy(cls, policy: object) -> None:
+        if isinstance(policy, str) and policy in cls.policy_aliases:
+            return
+        if not (isinstance(policy, type) and issubclass(policy, CoagentPolicy)):
+            raise ValueError(
+                f"policy must be one of {sorted(cls.policy_aliases)} or a subclass of CoagentPolicy, not {policy!r}: "
+                f"coagent networks are layers of units that take a vector of numbers."
+            )
+
+    def _check_arguments(self) -> None:
+        """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
+        for name in ("gamma", "actor_lambda", "critic_lambda", "temperature", "weight_decay"):
+            self._check_number(name)
+        for name in ("gamma", "actor_lambda", "critic_lambda"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)!r}.")
+        if not 0.0 <= self.weight_decay < np.inf:
+            raise ValueError(f"weight_decay must be finite and not negative, not {self.weight_decay!r}.")
+        if not isinstance(self.critic, str | None) or self.critic not in CRITICS:
+            raise ValueError(f"critic must be one of {tuple(CRITICS)}, not {self.critic!r}.")
+        if not isinstance(self.critic_kwargs, Mapping | None):
+            raise ValueError(f"critic_kwargs must be a dictionary, not {self.critic_kwargs!r}.")
+        if self.critic != "map_prop" and self.critic_kwargs:
+            raise ValueError(
+                f"critic_kwargs are for the critic 'map_prop'; {self.critic!r} takes none: {self.critic_kwargs}."
+            )
+        if self.truncation not in TRUNCATIONS:
+            raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
+
+        if self.reward_clip is not None:
+            self._check_number("reward_clip")
+            if not self.reward_clip > 0.0:
+                raise ValueError(f"reward_clip must be positive or None, not {self.reward_clip!r}.")
+
+    def _check_number(self, name: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ValueError(f"{name} must be a number, not {value!r}.")
+
+    # ------------------------------------------------------------------ construction
+
+    def _setup_model(self) -> None:
+        self._check_arguments()
+        if not isinstance(self.action_space, self.supported_action_spaces):
+            kinds = " or ".join(kind.__name__ for kind in self.supported_action_spaces)
+            raise ValueError(f"{self.algorithm} takes {kinds} actions, not {self.action_space}.")
+        if self.n_envs > 1 and not self.supports_multi_env:
+            raise ValueError(f"{self.algorithm} learns from one environment, not from {self.n_envs}.")
+        self.set_random_seed(self.seed)
+        arguments = {
+            "temperature": self.temperature,
+            "has_critic": self.critic is not None,
+            "critic_units": CRITICS[self.critic],
+            "seed": self.seed,
+            **self._policy_arguments(),
+            **self.policy_kwargs,
+        }
+        known = inspect.signature(self.policy_class).parameters
+        if unknown := set(arguments) - set(known):
+            raise ValueError(f"policy_kwargs: unknown {', '.join(map(repr, sorted(unknown)))}; known: {', '.join(known)}.")
+        policy = self.policy_class(self.observation_space, self.action_space, **arguments)
+        assert isinstance(policy, CoagentPolicy)
+        self._check_networks(policy)
+        self.policy = policy
+        network = policy.actor
+        rows = self._learning_rows()
+        self.actor_learner = Learner(
+            network,
+            rows,
+            self._schedule("actor", network.depth),
+            self.optimizer,
+            self.gamma * self.actor_lambda,
+            self.weight_decay,
+            "actor_learning_rate",
+            self._frozen_indices(network.depth),
+            self._rule_options(network),
+            self._rule_store(network, rows),
+            self._rule_has_traces(),
+        )
+        self._acting = self.actor_learner.activity if rows == self.n_envs else network.activity(self.n_envs)
+        if self.noise is None:
+            self.noise = Noise(generator(self.seed, "actor_noise"))
+        elif self.noise.cursor:  # a loaded model, in the middle of a block
+            self._draw_noise(self.noise)
+            self.actor_learner.set_noise(self.noise.block)
+        if self.critic_noise is None and self.critic == "map_prop":
+            self.critic_noise = Noise(generator(self.seed, "critic_noise"))
+        self.critic_model = self._make_critic(self.policy.critic)
+        self._never = np.zeros(self.n_envs, dtype=bool)
+
+    def _make_critic(self, network: Network | None) -> Critic:
+        actor, rows = self.policy.actor, self._learning_rows()
+        if network is None:
+            return RewardCritic(actor, rows)
+        if any(layer.is_stochastic for layer in network.layers) != (self.critic == "map_prop"):
+            kind = "deterministic" if self.critic == "td" else "Gaussian"
+            raise ValueError(f"The critic {self.critic!r} trains {kind} hidden units, not {network.layers[0].kind!r} ones.")
+        options = [float(self.gamma)]
+        if self.critic == "map_prop":
+            arguments = {**self._critic_arguments(), **(self.critic_kwargs or {})}
+            known = list(inspect.signature(MAPPropCritic.options).parameters)[2:]
+            if unknown := set(arguments) - set(known):
+                names = ", ".join(map(repr, sorted(unknown)))
+                raise ValueError(f"critic_kwargs: unknown {names}; known: {', '.join(known)}.")
+            options = MAPPropCritic.options(network, self.gamma, **arguments)
+        rate, decay = self._schedule("critic", network.depth), self.gamma * self.critic_lambda
+        learner = Learner(network, rows, rate, self.optimizer, decay, name="critic_learning_rate", options=options)
+        if self.critic == "td":
+            return TDLambdaCritic(actor, learner)
+        assert self.critic_noise is not None
+        return MAPPropCritic(actor, learner, self.critic_noise)
+
+    def _schedule(self, which: str, depth: int) -> LinearSchedule:
+        name = f"{which}_learning_rate"
+        rates = getattr(self, name)
+        if rates is None:
+            rates = self.default_rates[("actor", "critic").index(which)]
+        return as_schedule([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, name)
+
+    def _frozen_indices(self, depth: int) -> tuple[int, ...]:
+        if self.frozen_layers == "hidden":
+            return tuple(range(depth - 1))
+        indices = self.frozen_layers
+        is_list = isinstance(indices, Sequence) and not isinstance(indices, str)
+        if not is_list or not all(type(index) is int and 0 <= index < depth for index in indices):
+            raise ValueError(
+                f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
+            )
+        return tuple(index for index in indices if isinstance(index, int))
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
+        super().set_random_seed(seed)
+        if seed is not None and getattr(self, "policy", None) is not None:
+            self.noise = Noise(generator(seed, "actor_noise"))
+            if self.critic == "map_prop":
+                self.critic_noise = Noise(generator(seed, "critic_noise"))
+                self._value_critic().noise = self.critic_noise  # type: ignore[attr-defined]
+            self.policy.seed_predictions(seed)
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = maybe_make_env(env, verbose)
+        if isinstance(env, gym.Env):
+            monitored = Monitor(env) if monitor_wrapper and not is_wrapped(env, Monitor) else env
+            env = SerialVecEnv([lambda: monitored])
+        observation_size(env.observation_space)
+        check_action_space(env.action_space)
+        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _learning_rows(self) -> int:
+        """Return the number of transitions that one learning step learns from."""
+        return self.n_envs
+
+    def _draw_noise(self, noise: Noise) -> None:
+        """Draw the next block of the actor's noise."""
+        noise.draw_block(self.policy.actor, self.n_envs, self.policy.exploration_probability)
+
+    def _value_critic(self) -> Critic:
+        """The critic of state values, which all units share."""
+        return self.critic_model
+
+    @property
+    def critic_learner(self) -> Learner:
+        """The critic's learner; only agents with a critic network have one."""
+        critic = self._value_critic()
+        assert isinstance(critic, TDLambdaCritic | MAPPropCritic)
+        return critic.learner
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        names = ["policy", "actor_learner"]
+        if not isinstance(self._value_critic(), RewardCritic):
+            names.append("critic_learner")
+        return names, []
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never"]
+
+
+def stochastic_kinds() -> list[str]:
+    """Names of the kinds of units that may be hidden and draw their values."""
+    return [kind for kind in UNIT_KINDS if kind == "bernoulli" or kind.startswith("gaussian_")]

@@ -1,0 +1,38 @@
+"""Direct feedback alignment: what reaches the hidden layers are fixed random mixtures of the output's score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.credit.feedback_alignment import learn_feedback_alignment
+from coagent_rl.networks import Network
+from coagent_rl.streams import generator
+
+
+class FeedbackAlignment(CoagentAlgorithm):
+    """Direct feedback alignment: hidden units get the output's score through fixed random weights (Nøkland 2016).
+
+    Like backprop, but no unit reads a forward weight backwards. Feedback weights are uniform in ±1/√n_out and never change.
+
+    The arguments are those of `CoagentAlgorithm`; hidden units are deterministic, of kind ``relu`` unless ``policy_kwargs``
+    say otherwise.
+    """
+
+    rule = staticmethod(learn_feedback_alignment)
+
+    def _policy_arguments(self) -> dict[str, Any]:
+        return {"units": "relu"}
+
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        for layer in policy.actor.layers[:-1]:
+            if layer.is_stochastic:
+                raise ValueError(f"Feedback alignment trains deterministic hidden units, not {layer.kind!r} ones.")
+
+    def _rule_store(self, network: Network, n_rows: int) -> np.ndarray:
+        n_out = network.layers[-1].n_pre
+        bound = 1.0 / np.sqrt(n_out)
+        return generator(self.seed, "feedback").uniform(-bound, bound, (1, 1, n_out, network.width))
