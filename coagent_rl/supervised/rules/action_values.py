@@ -91,16 +91,9 @@ class ActionValues(Rule):
 
     def draw(self, layer: BatchLayer, rng: np.random.Generator) -> None:
         layer.draw_noise(rng)
-        draw_epsilon_greedy(
-            self.epsilon,
-            layer.n_values,
-            levels_of(layer.layout, layer.constants, layer.index),
-            layer.means,
-            layer.noise,
-            layer.values,
-        )
+        levels = levels_of(layer.layout, layer.constants, layer.index)
+        draw_epsilon_greedy(self.epsilon, layer.n_values, levels, layer.means, layer.noise, layer.values)
 
     def assign(self, learner: BatchLearner, layer: BatchLayer, above: BatchLayer) -> None:
-        action_value_errors(
-            layer.n_values, layer.n_pre // layer.n_values, learner.losses, layer.means, layer.values, layer.credit
-        )
+        n_levels = layer.n_pre // layer.n_values
+        action_value_errors(layer.n_values, n_levels, learner.losses, layer.means, layer.values, layer.credit)
