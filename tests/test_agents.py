@@ -25,7 +25,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure as configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import DecentralizedDDPG, LinearSchedule, MAPProp, Reinforce, WeightMax
+from coagent_rl import DecentralizedDDPG, LinearSchedule, MAPProp, NodePerturbation, Reinforce, WeightMax
 from coagent_rl.agents import CoagentPolicy
 from coagent_rl.registry import ALGORITHMS, algorithm_class
 
@@ -614,7 +614,7 @@ def test_one_learning_rate_for_both_networks() -> None:
 def test_units_per_layer() -> None:
     model = make(Reinforce, policy_kwargs={**SMALL, "units": ["relu", "bernoulli"]})
     assert [layer.kind for layer in model.policy.actor.layers] == ["relu", "bernoulli", "softmax_reference"]
-    with pytest.raises(ValueError, match="2 kinds were given .* for 1 hidden layers"):
+    with pytest.raises(ValueError, match=r"2 kinds were given .* for 1 hidden layers"):
         make(Reinforce, policy_kwargs={"net_arch": [4], "units": ["relu", "bernoulli"]})
     with pytest.raises(ValueError, match="not 'relu' ones; possible are bernoulli"):
         make(policy_kwargs={**SMALL, "units": ["relu", "bernoulli"]})
