@@ -18,6 +18,7 @@ from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import means_of_layer
 from coagent_rl.schedules import LinearSchedule, constant_schedule
+from tests.supervised_vectors import SUPERVISED_CHECKS
 
 FOLDER = Path(os.environ.get("COAGENT_VECTORS", Path(__file__).parent / "vectors"))
 FILES = sorted(FOLDER.glob("*.json"))
@@ -184,6 +185,7 @@ CHECKS = {
     "map_prop_critic": check_map_prop,
     "weight_max": check_weight_max,
     "weight_max_pipelined": check_weight_max_pipelined,
+    **SUPERVISED_CHECKS,
 }
 
 

@@ -1,0 +1,27 @@
+"""Structural credit on batches, one rule a file: what each layer's credit ∂G/∂z is taken to be."""
+
+from coagent_rl.supervised.rules.action_values import ActionValues
+from coagent_rl.supervised.rules.backprop import Backprop
+from coagent_rl.supervised.rules.base import RULES, Rule, make_rule
+from coagent_rl.supervised.rules.feedback_alignment import FeedbackAlignment
+from coagent_rl.supervised.rules.map_prop import MAPPropagation
+from coagent_rl.supervised.rules.node_perturbation import NodePerturbation
+from coagent_rl.supervised.rules.reinforce import Reinforce
+from coagent_rl.supervised.rules.straight_through import StraightThrough
+from coagent_rl.supervised.rules.thomas import Thomas
+from coagent_rl.supervised.rules.weight_max import WeightMax
+
+__all__ = [
+    "RULES",
+    "ActionValues",
+    "Backprop",
+    "FeedbackAlignment",
+    "MAPPropagation",
+    "NodePerturbation",
+    "Reinforce",
+    "Rule",
+    "StraightThrough",
+    "Thomas",
+    "WeightMax",
+    "make_rule",
+]
