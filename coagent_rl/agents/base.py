@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 
-from coagent_rl.agents.compiled import CompiledTraining, reason_for_steps
+from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.networks.forward import forward
@@ -139,20 +139,23 @@ class CoagentAlgorithm(Construction):
         zero_where_truncated = self.truncation == "zero_td_error"
         last_logged, last_logged_at = self._episode_num, self.num_timesteps
         observations = self._encode(self._last_obs, self.n_envs)
+        is_asked = not is_nothing(callback)
+        learn_from, encode, n_envs, block = self._learn_from, self._encode, self.n_envs, noise.block
 
         while self.num_timesteps < total_timesteps:
-            if noise.cursor >= len(noise.block):
+            if noise.cursor >= len(block):
                 noise.cursor = 0
                 self._draw_noise(noise)
-                actor.set_noise(noise.block)
-            if not forward(structure, self._acting, observations, noise.block, noise.cursor, SAMPLE):
+                block = noise.block
+                actor.set_noise(block)
+            if not forward(structure, self._acting, observations, block, noise.cursor, SAMPLE):
                 self._raise_not_finite(observations, None)
             counters[NOISE_STEP] = noise.cursor
             noise.cursor += 1
             actions = policy.to_actions(outputs)
 
             new_obs, rewards, dones, infos = env.step(actions)
-            next_inputs = self._encode(new_obs, self.n_envs)
+            next_inputs = encode(new_obs, n_envs)
             ended = int(np.count_nonzero(dones))
             if ended:
                 ends, truncated = self._ends(next_inputs, dones, infos)
@@ -163,8 +166,8 @@ class CoagentAlgorithm(Construction):
             episode_starts = self._last_episode_starts
             # NaN stays NaN, but clipping would hide an infinite reward.
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
-            self._learn_from(observations, learned, ends, terminated, ignored, episode_starts)
-            self.num_timesteps += self.n_envs
+            learn_from(observations, learned, ends, terminated, ignored, episode_starts)
+            self.num_timesteps += n_envs
             self._n_updates += 1
 
             self._last_obs = new_obs  # type: ignore[assignment]
@@ -173,9 +176,10 @@ class CoagentAlgorithm(Construction):
             if ended:
                 self._update_info_buffer(infos, dones)
                 self._episode_num += ended
-            callback.update_locals(locals())
-            if not callback.on_step():
-                break
+            if is_asked:
+                callback.update_locals(locals())
+                if not callback.on_step():
+                    break
             if ended and self._is_time_to_log(log_interval, last_logged, last_logged_at):
                 last_logged, last_logged_at = self._episode_num, self.num_timesteps
                 self.dump_logs()
@@ -218,11 +222,11 @@ class CoagentAlgorithm(Construction):
         episode_starts: np.ndarray,
     ) -> None:
         """One learning step from one transition per environment, which ends in ``ends``; see `TDLambdaCritic.learn`."""
-        critic, actor = self.critic_model, self.actor_learner
+        critic, actor, time = self.critic_model, self.actor_learner, float(self.num_timesteps)
         transition = (observations, rewards, ends, terminated, ignored, episode_starts)
-        if not critic.learn(actor, transition, self.num_timesteps):
+        if not critic.learn(actor, transition, time):
             self._raise_not_finite(ends, rewards)
-        if not self.rule(actor.arrays, critic.reinforcements, episode_starts, float(self.num_timesteps)):
+        if not self.rule(actor.arrays, critic.reinforcements, episode_starts, time):
             self._raise_diverged(self._rule_diverged(), rewards)
 
     def _ends(

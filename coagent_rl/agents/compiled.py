@@ -49,6 +49,11 @@ def reason_for_steps(model: CoagentAlgorithm, callback: BaseCallback) -> str | N
     return _asked_at_every_step(callback)
 
 
+def is_nothing(callback: BaseCallback) -> bool:
+    """Whether a callback is what Stable-Baselines3 makes of None."""
+    return type(callback) is ConvertCallback and callback.callback is None
+
+
 def _asked_at_every_step(callback: BaseCallback) -> str | None:
     if isinstance(callback, CallbackList) and type(callback) is CallbackList:
         return next((why for child in callback.callbacks if (why := _asked_at_every_step(child))), None)
@@ -59,8 +64,8 @@ def _asked_at_every_step(callback: BaseCallback) -> str | None:
 
 def _steps_until(callback: BaseCallback) -> float | None:
     """Steps until a callback must be asked again (infinity for never), or None if it must be asked at every step."""
-    if type(callback) is ConvertCallback and callback.callback is None:
-        return math.inf  # the user gave none
+    if is_nothing(callback):
+        return math.inf
     if hasattr(callback, "steps_until_needed"):
         return float(callback.steps_until_needed())
     if type(callback) is CheckpointCallback:

@@ -52,7 +52,7 @@ class Critic:
     def drawn(self, n_steps: int) -> None:
         """Note that a compiled loop has used what was drawn for so many steps."""
 
-    def learn(self, actor: Learner, transition: Arrays, time: int) -> bool:
+    def learn(self, actor: Learner, transition: Arrays, time: float) -> bool:
         """Learn from one transition per row, and write ``td_errors`` and ``reinforcements``; see ``kernel``."""
         self.before_step()
         judged = actor.arrays if self.reads_actor else ()
