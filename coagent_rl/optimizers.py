@@ -134,18 +134,25 @@ def outer_products(here: Place, first: int, last: int, values: Array, changes: A
 
     An input of zero, such as a Bernoulli unit that did not fire, costs nothing.
     """
-    n = here.n_pre
+    n, inputs = here.n_pre, here.inputs
     weights = direction[: (last - first) * n].reshape(last - first, n)
-    for row in range(values.shape[0]):
-        change = changes[row, here.slot : here.slot + n]
-        for i in range(first, last):
-            x = values[row, here.inputs + i]
-            if row == 0:
+    if n == 1:
+        x, change = values[0, inputs + first : inputs + last], changes[0, here.slot]
+        for i in range(last - first):
+            direction[i] = x[i] * change
+    else:
+        change_of = changes[0, here.slot : here.slot + n]
+        for i in range(last - first):
+            x_i = values[0, inputs + first + i]
+            for j in range(n):
+                weights[i, j] = x_i * change_of[j]
+    for row in range(1, values.shape[0]):
+        change_of = changes[row, here.slot : here.slot + n]
+        for i in range(last - first):
+            x_i = values[row, inputs + first + i]
+            if x_i != 0.0:
                 for j in range(n):
-                    weights[i - first, j] = x * change[j]
-            elif x != 0.0:
-                for j in range(n):
-                    weights[i - first, j] += x * change[j]
+                    weights[i, j] += x_i * change_of[j]
 
 
 @kernel
