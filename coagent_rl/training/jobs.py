@@ -190,7 +190,7 @@ def on_dask(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> Out
         client = stack.enter_context(distributed.Client(where, set_as_default=False, timeout=20))
         positions = {client.submit(execute, job, pure=False): position for position, job in enumerate(jobs)}
         try:
-            for future in distributed.as_completed(positions):
+            for future in distributed.as_completed(list(positions), loop=client.loop):
                 try:
                     outcome = future.result()
                 except Exception as error:
