@@ -230,3 +230,7 @@ def test_networks_that_commands_read_are_there() -> None:
             for run in (table.runs(method, env_id, [0])[0] for env_id in envs):
                 with np.load(run.path) as file:
                     assert file["parameters"].dtype == np.float32
+
+
+def test_what_shipped_settings_reached_is_what_the_results_say() -> None:
+    assert yaml.safe_load(reached.FILE.read_text(encoding="utf-8")) == reached.reached()

@@ -2,20 +2,23 @@
 
 import json
 import os
+import re
 import signal
+import sys
 import threading
 import time
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
 
+import coagent_rl
 from coagent_rl import WeightMax, evaluate, train
+from coagent_rl.registry import ALGORITHMS
 from coagent_rl.training import study
-from coagent_rl.training.hyperparameters import parse_seeds
-from coagent_rl.training.jobs import BACKENDS, Job, Outcome, execute, in_processes, in_threads
+from coagent_rl.training.hyperparameters import parse_seeds, shipped_environments
+from coagent_rl.training.jobs import BACKENDS, Job, execute, in_processes, in_threads
 from coagent_rl.training.results import Study
 from coagent_rl.training.run import Options
 
@@ -47,14 +50,13 @@ class Failing(gym.Wrapper):
         observation, reward, *others = self.env.step(action)
         self.clock += 1
         if self.clock == 50:
-            if self.log:
-                with open(self.log, "a") as file:
-                    file.write(f"{os.getpid()}\n")
             if self.how == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "raises":
                 raise KeyError("the pole")
             if self.how == "waits":
+                with open(self.log, "a") as file:
+                    file.write(f"{os.getpid()}\n")
                 time.sleep(1.5)
         return observation, float("nan") if self.how == "diverges" and self.clock > 50 else reward, *others
 
@@ -154,11 +156,14 @@ def test_nothing_draws_from_the_global_generators(reference, monkeypatch) -> Non
         monkeypatch.setattr(np.random, name, refuse)
     for name in ("random", "randint", "uniform", "choice", "shuffle", "sample", "gauss"):
         monkeypatch.setattr(random, name, refuse)
-    before = []
     monkeypatch.setattr("coagent_rl.agents.base.CoagentAlgorithm.set_random_seed", lambda *_: None)
-    before = [th.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())]
+
+    def states() -> list[object]:
+        return [th.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())]  # noqa: NPY002
+
+    before = states()
     made = run_quietly(seeds=[0])
-    assert [th.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())] == before
+    assert states() == before
     assert len(made.runs["", 0].returns) == 12
 
 
@@ -208,7 +213,7 @@ def test_resuming_completes_a_study(reference, tmp_path) -> None:
     kept = (folder / "seed_0" / "summary.json").read_text()
     (folder / "seed_1" / "summary.json").unlink()  # it was in progress
     (folder / "seed_1" / "CartPole-v1.zip").write_text("half")
-    with pytest.raises(ValueError, match="There is a study in .*: resume it"):
+    with pytest.raises(ValueError, match=r"There is a study in .*: resume it"):
         run_quietly(folder=folder)
     made = run_quietly(folder=folder, resume=True)
     assert bits(made) == bits(reference)
@@ -267,31 +272,172 @@ def test_a_run_that_is_asked_to_stop_is_no_result() -> None:
 # ---------------------------------------------------------------------- clusters
 
 
-def test_a_cluster_that_loses_a_worker(tmp_path) -> None:
-    """Its run is made by the other one; files come back as values."""
+def test_a_dask_cluster_that_loses_a_worker(tmp_path) -> None:
+    """Its run is made by another one; files come back as values."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed (the extra dask)")
     log = tmp_path / "log"
-    settings = wrapped(dict.fromkeys(range(4), "waits"), log=str(log))
     expected = run_quietly(wrapped({}), seeds=range(4))
-    killed = []
+    at_work = []
 
     def kill_one_at_work() -> None:
-        while not (log.is_file() and log.read_text().count("\n") >= 3):  # the first was the trial's... or a worker's
+        while not (log.is_file() and log.read_text().endswith("\n")):
             time.sleep(0.02)
-        pids = {worker.process.pid for worker in cluster.workers.values()}
-        victim = next(int(line) for line in log.read_text().split() if int(line) in pids)
-        os.kill(victim, signal.SIGKILL)
-        killed.append(victim)
+        at_work.append(int(log.read_text().split()[0]))
+        os.kill(at_work[0], signal.SIGKILL)
 
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         killer = threading.Thread(target=kill_one_at_work, daemon=True)
         killer.start()
+        settings = wrapped({1: "waits"}, log=str(log))
         how = {"backend": "dask", "address": cluster.scheduler_address, "folder": tmp_path / "study"}
         made = run_quietly(settings, seeds=range(4), **how)
         killer.join(5)
-    assert killed
+    pids = [int(line) for line in log.read_text().split()]
+    assert at_work == pids[:1]
+    assert len(set(pids)) == 2  # the run began once more, in another process
     assert made.failures == {}
     for key, run in expected.runs.items():
         assert made.runs[key].returns.tolist() == run.returns.tolist()
         names = {path.name for path in (tmp_path / "study" / f"seed_{key[1]}").iterdir()}
         assert names == {"config.yml", "args.yml", "0.monitor.csv", "CartPole-v1.zip", "summary.json"}
+
+
+def test_a_local_ray(reference, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (the extra ray)")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where it keeps a token
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    assert bits(run_quietly(backend="ray", n_jobs=2, folder=tmp_path / "study")) == bits(reference)
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_cluster_without_its_package(monkeypatch, backend, package) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"needs the package {package}.*pip install 'coagent-rl\[{backend}\]'"):
+        run_quietly(backend=backend)
+
+
+# ---------------------------------------------------------------------- the command line
+
+
+def test_train_with_seeds(reference, tmp_path, capsys) -> None:
+    assert train.main(["-f", str(tmp_path), "--seeds", "0-2", "--n-jobs", "2", *WORDS]) == 0
+    printed = capsys.readouterr().out
+    folder = tmp_path / "weight_max" / "CartPole-v1_study_1"
+    table = (folder / "table.md").read_text()
+    assert table == reference.table()
+    for text in (table, "Training: compiled", "seed 1: ", "3/3 runs", "mean return", str(folder / "figure.png")):
+        assert text in printed
+    assert "--seeds 0-2" in (folder / "command.txt").read_text()
+    assert "--seeds 0-2" in yaml.safe_load((folder / "study.yml").read_text())["command"]
+    (folder / "seed_2" / "summary.json").unlink()
+    assert train.main(["--resume", str(folder), "--n-jobs", "2"]) == 0
+    assert (folder / "table.md").read_text() == table
+    printed = capsys.readouterr().out
+    assert "seed 2: " in printed
+    assert "seed 1: " not in printed
+
+
+def test_train_names_seeds_that_failed(tmp_path, capsys) -> None:
+    (tmp_path / "conf.yml").write_text(yaml.safe_dump({"default": wrapped({1: "raises"})}))
+    words = ["-f", str(tmp_path), "--seeds", "0,1", "-conf", str(tmp_path / "conf.yml"), "--final-eval-episodes", "0"]
+    assert train.main(words) == 1
+    printed = capsys.readouterr()
+    assert "train.py: 1 of 2 runs failed: seed 1" in printed.err
+    assert "| seed 1 | failed: KeyError: 'the pole' |" in printed.out
+    assert "Training: step by step: the environment is not a compiled one (SerialVecEnv)" in printed.out
+    folder = tmp_path / "weight_max" / "CartPole-v1_study_1"
+    assert train.main(["--resume", str(folder)]) == 1  # made anew, and it fails again
+    printed = capsys.readouterr().out
+    assert "seed 1 failed: KeyError" in printed
+    assert "seed 0: " not in printed
+
+
+def test_an_interrupted_command(tmp_path, capsys, monkeypatch) -> None:
+    def interrupted(jobs, n_jobs, address):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setitem(BACKENDS, "threads", interrupted)
+    assert train.main(["-f", str(tmp_path), "--seeds", "0,1", *WORDS]) == 130
+    assert f"--resume {tmp_path / 'weight_max' / 'CartPole-v1_study_1'}" in capsys.readouterr().err
+
+
+def test_which_road_a_run_took(tmp_path, capsys) -> None:
+    for words, road in (([], "compiled"), (["env_wrapper:gymnasium.wrappers.RecordEpisodeStatistics"], "step by step: the")):
+        assert train.main(["-f", str(tmp_path), "--seed", "0", *WORDS, *words]) == 0
+        assert f"steps/s; {road}" in capsys.readouterr().out
+        summary = sorted(tmp_path.glob("*/*/summary.json"))[-1]
+        assert json.loads(summary.read_text())["road"].startswith(road)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "0-2", "--seed", "1"], "Give --seed for one run or --seeds for a study of many, not both"),
+        (["--seeds", "a"], "'a' in 'a' is not"),
+        (["--seeds", "0-1", "--n-jobs", "0"], "must be a whole number from 1, or -1 for one a processor, not 0"),
+        (["--seeds", "0-1", "--backend", "treads"], "Unknown backend 'treads'. Did you mean threads"),
+        (["--seeds", "0-1", "--address", "tcp://a:1"], "give it with the backend dask or ray, not auto"),
+        (["--seeds", "0-1", "--backend", "dask", "-tb", "tb"], "cannot be written by the workers of a cluster"),
+        (["--seeds", "0-1", "-params", "gamma:7"], "gamma must lie in"),
+        (["--resume", "nowhere"], "nowhere is not a study's folder: it has no study.yml"),
+        (["--resume", "nowhere", "-n", "5"], "--resume takes what is trained from the study: --n-timesteps cannot"),
+    ],
+)
+def test_wrong_arguments(tmp_path, capsys, words, message) -> None:
+    assert train.main([*words, *([] if "--resume" in words else ["-f", str(tmp_path)])]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_a_trained_agent_begins_no_study(reference, tmp_path, capsys) -> None:
+    agent = str(reference.folder / "seed_0" / "CartPole-v1.zip")
+    assert train.main(["-f", str(tmp_path), "--seeds", "0-1", "-i", agent]) == 2
+    assert "--trained-agent belongs to a single run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"seeds": []}, "A study needs seeds"),
+        ({"seeds": [1, 1]}, "each of them once"),
+        ({"seeds": [-1]}, "whole numbers from 0 on, not -1"),
+        ({"variants": {}}, "at least one variant"),
+        ({"variants": {"../a": {}}}, "'../a' needs another name"),
+        ({"variants": {"seed_1": {}}}, "'seed_1' needs another name"),
+        ({"variants": {"a": {"gama": 1}}}, "Unknown key 'gama' in the variant a for weight_max"),
+        ({"variants": {"b": {"gamma": 7}}}, "Variant b: gamma must lie in"),
+        ({"settings": {"gama": 1}}, "Unknown key 'gama' in the study's settings"),
+        ({"options": Options(trained_agent="a.zip")}, "trained_agent belongs to a single run"),
+        ({"resume": True}, "without a folder cannot be resumed"),
+        ({"n_jobs": 1.5}, "not 1.5"),
+    ],
+)
+def test_wrong_studies(others, message) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run_quietly(**others)
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0-3") == [0, 1, 2, 3]
+    assert parse_seeds("0,3,5-7") == [0, 3, 5, 6, 7]
+    assert parse_seeds("7, 2") == [7, 2]
+    for text in ("", "1-", "-1", "3-1", "1,,2", "0..3", "x"):
+        with pytest.raises(ValueError, match="Seeds are written 0-9 or 0,3,5-7"):
+            parse_seeds(text)
+    with pytest.raises(ValueError, match="'0-3,2' names 2 more than once"):
+        parse_seeds("0-3,2")
+
+
+def test_list_and_version(capsys) -> None:
+    assert train.main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    for name in ALGORITHMS:
+        assert f"\n{name}: " in f"\n{printed}"
+        for env_id in shipped_environments(name):
+            assert f"    {env_id}" in printed
+    assert "    MountainCar-v0            not measured" in printed  # by map_prop
+    assert re.search(r"    CartPole-v1 +426\.72 over all episodes, 499\.22 .*\(10 seeds\)", printed)  # as in the README
+    with pytest.raises(SystemExit, match="0"):
+        train.main(["--version"])
+    assert coagent_rl.__version__ in capsys.readouterr().out

@@ -32,7 +32,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def plain(value: Any) -> Any:
     """Return a value as YAML and JSON hold it; what they cannot hold becomes its `repr`."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {key if isinstance(key, (str, int, float)) else str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):

@@ -19,8 +19,8 @@ STUDY_FILE = "study.yml"
 Key = tuple[str, int]
 """A run of a study: name of the variant (empty where there are none) and seed."""
 SCORES = {
-    "mean_return_all_episodes": "return, all episodes",
-    "mean_return_last_100": "last 100 episodes",
+    "mean_return_all_episodes": "over all episodes",
+    "mean_return_last_100": "over the last 100",
     "final_evaluation": "after training",
 }
 """Keys of a summary → how the table calls them."""
@@ -87,7 +87,7 @@ class Study:
 
     def table(self) -> str:
         """Mean ± standard deviation over the finished runs of every variant, then all runs; Markdown."""
-        lines = [f"# {self.algorithm} on {self.env_id}", "", "Mean ± standard deviation over runs.", ""]
+        lines = [f"# {self.algorithm} on {self.env_id}", "", "Returns; in the first table mean ± standard deviation over runs.", ""]
         lines += _header("variant", "runs", *SCORES.values())
         for variant in self.variants:
             n_runs = sum((variant, seed) in self.runs for seed in self.seeds)

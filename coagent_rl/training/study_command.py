@@ -6,8 +6,11 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, summary_of
 from coagent_rl.training.files import new_run, write_text
@@ -106,9 +109,15 @@ def _made(
 
 
 def listing() -> str:
-    """All agents, and the environments for which the package has settings of each."""
-    lines = []
+    """All agents, the environments for which the package has settings of each, and what these reached where it was measured."""
+    from coagent_rl.training.results import SCORES
+
+    reached = yaml.safe_load(resources.files(__package__).joinpath("reached.yml").read_text(encoding="utf-8"))
+    lines = ["Agents, environments with shipped settings, and the mean return that these reached over all seeds.", ""]
     for name in ALGORITHMS:
-        lines += [f"{name}: {summary_of(name)}"]
-        lines += [f"    {env_id}" for env_id in shipped_environments(name)]
+        lines.append(f"{name}: {summary_of(name)}")
+        for env_id in shipped_environments(name):
+            found = reached.get(name, {}).get(env_id)
+            scores = ", ".join(f"{found[key]:.2f} {label}" for key, label in SCORES.items()) if found else "not measured"
+            lines.append(f"    {env_id:<26}{scores}" + (f" ({found['seeds']} seeds)" if found else ""))
     return "\n".join(lines)
