@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch as th
+import yaml
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import decentralized_ddpg, map_prop, pictures, tune, weight_max
+from benchmarks import decentralized_ddpg, map_prop, pictures, reached, tune, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations

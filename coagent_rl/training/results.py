@@ -87,7 +87,12 @@ class Study:
 
     def table(self) -> str:
         """Mean ± standard deviation over the finished runs of every variant, then all runs; Markdown."""
-        lines = [f"# {self.algorithm} on {self.env_id}", "", "Returns; in the first table mean ± standard deviation over runs.", ""]
+        lines = [
+            f"# {self.algorithm} on {self.env_id}",
+            "",
+            "Returns; in the first table mean ± standard deviation over runs.",
+            "",
+        ]
         lines += _header("variant", "runs", *SCORES.values())
         for variant in self.variants:
             n_runs = sum((variant, seed) in self.runs for seed in self.seeds)

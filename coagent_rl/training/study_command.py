@@ -118,6 +118,10 @@ def listing() -> str:
         lines.append(f"{name}: {summary_of(name)}")
         for env_id in shipped_environments(name):
             found = reached.get(name, {}).get(env_id)
-            scores = ", ".join(f"{found[key]:.2f} {label}" for key, label in SCORES.items()) if found else "not measured"
+            scores = (
+                ", ".join(f"{found[key]:.2f} {label}" for key, label in SCORES.items())
+                if found
+                else "no results with these settings"
+            )
             lines.append(f"    {env_id:<26}{scores}" + (f" ({found['seeds']} seeds)" if found else ""))
     return "\n".join(lines)
