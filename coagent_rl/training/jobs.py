@@ -116,8 +116,8 @@ def in_threads(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> 
     with ThreadPoolExecutor(n_jobs) as pool:
         positions = {pool.submit(execute, job, stop): position for position, job in enumerate(jobs)}
         try:
-            for future in as_completed(positions):
-                yield positions[future], future.result()
+            for future in as_completed(list(positions)):
+                yield positions.pop(future), future.result()
         finally:
             stop.set()
             for future in positions:
@@ -181,7 +181,7 @@ def on_dask(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> Out
 
     The scheduler gives the runs of a lost worker to the others; one that has cost several workers has failed.
     """
-    distributed = _extra("distributed", "dask")
+    distributed = import_extra("dask")
     with ExitStack() as stack:
         where: Any = address
         if where is None:
@@ -195,9 +195,9 @@ def on_dask(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> Out
                     outcome = future.result()
                 except Exception as error:
                     outcome = failure(error)
-                yield positions[future], outcome
+                yield positions.pop(future), outcome
         finally:
-            client.cancel([future for future in positions if not future.done()])
+            client.cancel(list(positions))
 
 
 def on_ray(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> Outcomes:
@@ -205,7 +205,7 @@ def on_ray(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> Outc
 
     A run whose process or machine is lost is made again elsewhere, three times at most.
     """
-    ray = _extra("ray", "ray")
+    ray = import_extra("ray")
     with ExitStack() as stack:
         if not ray.is_initialized():
             local: dict[str, Any] = {"num_cpus": n_jobs, "include_dashboard": False} if address is None else {}
@@ -227,13 +227,22 @@ def on_ray(jobs: Sequence[Job], n_jobs: int, address: str | None = None) -> Outc
                 ray.cancel(reference, force=True)
 
 
-def _extra(module: str, extra: str) -> Any:
+ELSEWHERE = {"dask": "distributed", "ray": "ray"}
+"""Backends whose workers may see other files than this process does → the package that each needs."""
+
+
+def import_extra(backend: str) -> Any:
+    """Import the package that a backend needs.
+
+    Raises:
+        ImportError: if it cannot be imported; the message names the extra.
+    """
     try:
-        return import_module(module)
+        return import_module(ELSEWHERE[backend])
     except ImportError as error:
         raise ImportError(
-            f"The backend {extra!r} needs the package {module}, which cannot be imported ({error}): "
-            f"pip install 'coagent-rl[{extra}]'."
+            f"The backend {backend!r} needs the package {ELSEWHERE[backend]}, which cannot be imported ({error}): "
+            f"pip install 'coagent-rl[{backend}]'."
         ) from error
 
 
@@ -244,5 +253,3 @@ BACKENDS: dict[str, Callable[[Sequence[Job], int, str | None], Outcomes]] = {
     "ray": on_ray,
 }
 """Name → generator of outcomes from jobs, the number of them at a time, and the address of a cluster."""
-ELSEWHERE = ("dask", "ray")
-"""Backends whose workers may see other files than this process does."""

@@ -24,7 +24,7 @@ from coagent_rl.training.hyperparameters import (
     load_hyperparameters,
     override,
 )
-from coagent_rl.training.jobs import BACKENDS, ELSEWHERE, Job, Outcome
+from coagent_rl.training.jobs import BACKENDS, ELSEWHERE, Job, Outcome, import_extra
 from coagent_rl.training.results import (
     SCORES,
     STUDY_FILE,
@@ -117,7 +117,9 @@ def study(
                 names = ", ".join(variant for variant in roads if roads[variant] == road)
                 show(f"{names or 'Training'}: {road}")
         try:
-            with closing(BACKENDS[backend](jobs, min(n_jobs, max(len(jobs), 1)), address)) as outcomes:
+            if not jobs:
+                return study
+            with closing(BACKENDS[backend](jobs, min(n_jobs, len(jobs)), address)) as outcomes:
                 for position, outcome in outcomes:
                     show(_take(study, missing[position], outcome, jobs[position].sends_files))
         finally:
@@ -126,13 +128,15 @@ def study(
 
 
 def check_backend(backend: str, n_jobs: int, address: str | None) -> int:
-    """Return the number of jobs that is meant; raise a ValueError for what cannot be."""
+    """Return the number of jobs that is meant; raise a ValueError or ImportError for what cannot be."""
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"Unknown backend {backend!r}. {nearest(backend, ('auto', *BACKENDS))}")
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or (n_jobs < 1 and n_jobs != -1):
         raise ValueError(f"The number of jobs must be a whole number from 1, or -1 for one a processor, not {n_jobs!r}.")
     if address is not None and backend not in ELSEWHERE:
         raise ValueError(f"An address is one of a cluster: give it with the backend dask or ray, not {backend}.")
+    if backend in ELSEWHERE:
+        import_extra(backend)
     return n_jobs if n_jobs > 0 else os.cpu_count() or 1
 
 

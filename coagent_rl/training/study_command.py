@@ -49,7 +49,7 @@ def run_study(
     folder = new_run(Path(arguments.log_folder), algorithm_folder(algorithm), f"{env_id}_study")
     try:
         return _made(arguments, command, folder, algorithm, arguments.env, settings, seeds, options=options)
-    except Exception:
+    except BaseException:
         if {path.name for path in folder.iterdir()} <= {"command.txt"}:  # it failed before anything was made
             (folder / "command.txt").unlink(missing_ok=True)
             folder.rmdir()
@@ -87,6 +87,7 @@ def _made(
     seeds: Sequence[int],
     **others: Any,
 ) -> int:
+    from coagent_rl.training.results import STUDY_FILE
     from coagent_rl.training.studies import study
 
     words = shlex.join(["python", *command])
@@ -95,6 +96,8 @@ def _made(
     try:
         made = study(algorithm, env, settings, seeds, folder=folder, command=words, **how, **others)
     except KeyboardInterrupt:
+        if not (folder / STUDY_FILE).is_file():
+            raise
         print(f"Interrupted. What is finished stays; --resume {folder} completes the study.", file=sys.stderr)
         return 130
     write_text(folder / "command.txt", words + "\n")
@@ -109,7 +112,7 @@ def _made(
 
 
 def listing() -> str:
-    """All agents, the environments for which the package has settings of each, and what these reached where it was measured."""
+    """All agents, environments with shipped settings for each, and what these reached where there are results."""
     from coagent_rl.training.results import SCORES
 
     reached = yaml.safe_load(resources.files(__package__).joinpath("reached.yml").read_text(encoding="utf-8"))
@@ -117,11 +120,9 @@ def listing() -> str:
     for name in ALGORITHMS:
         lines.append(f"{name}: {summary_of(name)}")
         for env_id in shipped_environments(name):
-            found = reached.get(name, {}).get(env_id)
-            scores = (
-                ", ".join(f"{found[key]:.2f} {label}" for key, label in SCORES.items())
-                if found
-                else "no results with these settings"
-            )
-            lines.append(f"    {env_id:<26}{scores}" + (f" ({found['seeds']} seeds)" if found else ""))
+            scores = "no results with these settings"
+            if found := reached.get(name, {}).get(env_id):
+                scores = ", ".join(f"{found[key]:.2f} {label}" for key, label in SCORES.items())
+                scores += f" ({found['seeds']} seeds)"
+            lines.append(f"    {env_id:<26}{scores}")
     return "\n".join(lines)
