@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
+from benchmarks.runs import RESULTS, Run, execute_all, read
 from benchmarks.sub_critics import correlation
 from benchmarks.tables import Method, Table, interval, parse, statistics
 from coagent_rl import DecentralizedDDPG
-from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_environments
+from coagent_rl.training.hyperparameters import load_hyperparameters, parse_seeds, shipped_environments
 
 DDPG = "decentralized_ddpg"
 FOLDER = RESULTS / DDPG

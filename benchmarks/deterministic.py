@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks import map_prop, weight_max
-from benchmarks.runs import RESULTS, parse_seeds, trained_model
+from benchmarks.runs import RESULTS, trained_model
+from coagent_rl.training.hyperparameters import parse_seeds
 
 WAYS = {
     "stochastic": "sampled as in training",

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import initial_model, observations_of, parse_seeds, trained_model
+from benchmarks.runs import initial_model, observations_of, trained_model
 from benchmarks.tables import Method, Table, parse, published
+from coagent_rl.training.hyperparameters import parse_seeds
 
 MOUNTAIN_CAR = "MountainCarContinuous-v0"
 PLAIN_MAP = {"env_wrapper": None}

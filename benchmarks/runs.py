@@ -168,12 +168,3 @@ def observations_of(model: CoagentAlgorithm, run: Run, n_steps: int = 5000) -> n
         observation, _, _, _ = env.step(model.predict(observation)[0])
     env.close()
     return np.array(seen)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Read seeds such as ``0-9`` or ``0,3,5-7``."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        seeds.extend(range(int(first), int(last or first) + 1))
-    return seeds

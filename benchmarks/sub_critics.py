@@ -19,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.utils import polyak_update
 
-from benchmarks.runs import RESULTS, parse_seeds
+from benchmarks.runs import RESULTS
 from benchmarks.tables import interval
 from coagent_rl.arrays import VALUES
 from coagent_rl.critics import RewardCritic
@@ -30,6 +30,7 @@ from coagent_rl.networks.forward import forward
 from coagent_rl.networks.layout import N_INPUTS, WEIGHTS
 from coagent_rl.networks.units import MEAN
 from coagent_rl.schedules import constant_schedule
+from coagent_rl.training.hyperparameters import parse_seeds
 
 FOLDER = RESULTS / "decentralized_ddpg" / "correlation"
 ENV = "MountainCarContinuous-v0"

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS, Run, execute_all, parse_seeds, read
+from benchmarks.runs import RESULTS, Run, execute_all, read
 from coagent_rl.analysis.known import PUBLISHED, window_of
-from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override
+from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override, parse_seeds
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS, Run, execute_all, observations_of, parse_seeds, trained_model
+from benchmarks.runs import RESULTS, Run, execute_all, observations_of, trained_model
 from benchmarks.tables import Method, Table, parse, published, statistics
 from coagent_rl.analysis.known import window_of
+from coagent_rl.training.hyperparameters import parse_seeds
 
 
 @dataclass(frozen=True)

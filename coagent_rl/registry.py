@@ -103,13 +103,16 @@ def algorithm_folder(name: str) -> str:
     return name.replace(":", ".")
 
 
-def markdown_table() -> str:
-    """All agents as a Markdown table: class, name on the command line, first sentence of the class's docstring."""
+def summary_of(name: str) -> str:
+    """First sentence of an algorithm's docstring."""
     import inspect
 
+    return " ".join((inspect.getdoc(algorithm_class(name)) or "").partition("\n\n")[0].split())
+
+
+def markdown_table() -> str:
+    """All agents as a Markdown table: class, name on the command line, first sentence of the class's docstring."""
     lines = ["| agent | `--algo` | rule for the hidden units |", "|---|---|---|"]
     for name in ALGORITHMS:
-        kind = algorithm_class(name)
-        summary = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
-        lines.append(f"| `{kind.__name__}` | `{name}` | {summary} |")
+        lines.append(f"| `{algorithm_class(name).__name__}` | `{name}` | {summary_of(name)} |")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import coagent_rl
 from coagent_rl.files import is_about_input
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm
 
@@ -26,6 +27,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-n", "--n-timesteps", type=int, help="length of training in time steps [from the YAML file]")
     p.add_argument("--n-episodes", type=int, help="length of training in episodes [from the YAML file]")
     p.add_argument("--seed", type=int, help="of parameters, units and environments [drawn at random]")
+    p.add_argument("--seeds", help="train one agent per seed, such as 0-9 or 0,3,5-7: a study in one folder")
+    p.add_argument("--n-jobs", type=int, default=1, help="runs of a study at a time; -1 for one per processor")
+    p.add_argument("--backend", default="auto", help="where a study's runs are made: auto, threads, loky, dask or ray")
+    p.add_argument("--address", help="of the Dask or Ray cluster [a local one is started]")
+    p.add_argument("--resume", metavar="FOLDER", help="complete the study in this folder")
     p.add_argument("-f", "--log-folder", default="logs", help="where run folders are made")
     p.add_argument("-tb", "--tensorboard-log", help="folder for TensorBoard")
     p.add_argument("--n-envs", type=int, default=1, help="number of environments side by side")
@@ -39,14 +45,26 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--final-eval-episodes", type=int, default=100, help="evaluation after training; 0 for none")
     p.add_argument("-P", "--progress", action="store_true", help="show a progress bar with the running return")
     p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
+    p.add_argument("--list", action="store_true", help="show agents, and the environments with settings for each")
+    p.add_argument("--version", action="version", version=f"coagent-rl {coagent_rl.__version__}")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 for wrong arguments)."""
+    """Run the command line; returns the exit code (2 for wrong arguments, 1 if runs of a study failed)."""
     arguments = parser().parse_args(argv)
+    command = list(sys.argv if argv is None else ["train.py", *argv])
     try:
-        run(arguments, list(sys.argv if argv is None else ["train.py", *argv]))
+        if arguments.list or arguments.resume is not None or arguments.seeds is not None:
+            from coagent_rl.training import study_command
+
+            if arguments.list:
+                print(study_command.listing())
+                return 0
+            if arguments.resume is not None:
+                return study_command.resume_study(arguments, command, vars(parser().parse_args([])))
+            return study_command.run_study(arguments, command, *prepare(arguments))
+        run(arguments, command)
     except Exception as error:
         if not is_about_input(error):
             raise
@@ -55,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
-    """Train, and return the run's folder."""
+def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
+    """Check the arguments; returns algorithm, environment id, settings and arguments of the environment."""
     from coagent_rl.training.hyperparameters import check_env_kwargs, check_environment, check_keys, override, parse_pairs
 
     algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
@@ -78,7 +96,12 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
         raise ValueError("Give --n-timesteps or --n-episodes, not both.")
     check_keys(replaced, algorithm, "-params")  # only now: it imports the algorithm, which takes seconds
     settings, env_kwargs = starting_point(arguments, algorithm, env_id)
-    settings, env_kwargs = override(settings, changes), {**env_kwargs, **env_changes}
+    return algorithm, env_id, override(settings, changes), {**env_kwargs, **env_changes}
+
+
+def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
+    """Train, and return the run's folder."""
+    algorithm, env_id, settings, env_kwargs = prepare(arguments)
 
     import numpy as np
 
@@ -145,7 +168,7 @@ def starting_point(arguments: argparse.Namespace, algorithm: str, env_id: str) -
 def _report(folder: Path, summary: dict[str, Any]) -> None:
     print(
         f"{summary['episodes']} episodes, {summary['timesteps']} steps in {summary['seconds']:.1f} s "
-        f"({summary['steps_per_second']:.0f} steps/s)"
+        f"({summary['steps_per_second']:.0f} steps/s; {summary['road']})"
     )
     if summary["episodes"]:
         print(

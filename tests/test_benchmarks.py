@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch as th
+import yaml
 from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import decentralized_ddpg, map_prop, pictures, tune, weight_max
+from benchmarks import decentralized_ddpg, map_prop, pictures, reached, tune, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
@@ -230,3 +231,7 @@ def test_networks_that_commands_read_are_there() -> None:
             for run in (table.runs(method, env_id, [0])[0] for env_id in envs):
                 with np.load(run.path) as file:
                     assert file["parameters"].dtype == np.float32
+
+
+def test_what_shipped_settings_reached_is_what_the_results_say() -> None:
+    assert yaml.safe_load(reached.FILE.read_text(encoding="utf-8")) == reached.reached()

@@ -61,6 +61,16 @@ def test_readme(tmp_path) -> None:
         run(block, tmp_path)
 
 
+def test_studies(tmp_path) -> None:
+    """The second block goes on from the first."""
+    first, second = code_blocks(ROOT / "docs" / "studies.md")
+    printed = run(first + second, tmp_path).splitlines()
+    assert printed[0].startswith("γ = 0.9 ")
+    assert printed[1] == "[20, 20, 20]"
+    assert printed[-1] == "6 8"
+    assert (tmp_path / "logs" / "discounts" / "γ = 0.98" / "seed_3" / "summary.json").is_file()
+
+
 def test_comparing() -> None:
     (block,) = code_blocks(ROOT / "docs" / "comparing.md")
     assert "| CartPole-v1 | Weight Max " in run(block, ROOT)

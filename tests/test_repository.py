@@ -41,7 +41,7 @@ def test_requirements_pin_what_the_package_names() -> None:
     assert all("==" in line for line in pinned)
     assert names(project["dependencies"]) | {"torch", "setuptools"} == names(base)  # torch comes with Stable-Baselines3
     extras = project["optional-dependencies"]
-    assert names([line for lines in extras.values() for line in lines]) - {"setuptools"} == names(dev)
+    assert names([line for lines in extras.values() for line in lines]) - {"setuptools", "ray"} == names(dev)
     assert not names(extras["dev"]) & names(project["dependencies"])
 
 

@@ -266,6 +266,7 @@ def train(
             "mean_return_all_episodes": float(returns.mean()) if returns.size else None,
             "mean_return_last_100": float(returns[-100:].mean()) if returns.size else None,
             "final_evaluation": None,
+            "road": road(model),
             "seconds": seconds,
             "steps_per_second": steps / seconds,
             "versions": versions(),
@@ -293,6 +294,11 @@ def train(
         env.close()
         for other in evaluation_envs:
             other.close()
+
+
+def road(model: CoagentAlgorithm) -> str:
+    """Which road the last training of a model took: ``"compiled"``, or ``"step by step"`` and why."""
+    return "compiled" if model.why_step_by_step is None else f"step by step: {model.why_step_by_step}"
 
 
 def save_run(model: CoagentAlgorithm, env: VecEnv, folder: Path, name: str) -> None:
