@@ -13,6 +13,25 @@ from typing import Any
 from coagent_rl.files import is_about_input
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm
 
+TUNING: dict[str, dict[str, Any]] = {
+    "--n-trials": {"type": int, "default": 100, "help": "trials of the study, those of other workers included"},
+    "--objective": {
+        "choices": ("average", "last", "final"),
+        "default": "average",
+        "help": "mean return over all training episodes, over the last 100, or of greedy evaluation after training",
+    },
+    "--sampler": {"choices": ("tpe", "random", "cmaes"), "default": "tpe", "help": "what draws the trials"},
+    "--pruner": {"choices": ("none", "median", "halving"), "default": "median", "help": "what ends trials early"},
+    "--n-startup-trials": {"type": int, "default": 10, "help": "drawn at random, before anything is concluded from them"},
+    "--tuning-seeds": {"default": "1000,1001", "help": "of the runs of every trial"},
+    "--confirm": {"type": int, "default": 5, "help": "number of best trials that are trained again on fresh seeds"},
+    "--confirm-seeds": {"default": "2000-2004", "help": "the fresh seeds, by which the winner is named"},
+    "--storage": {"help": "database that several workers share, e.g. sqlite:///study.db [memory]"},
+    "--study-name": {"help": "name of the study in the storage [algorithm and environment]"},
+    "--timeout": {"type": float, "help": "seconds after which no trial is begun"},
+}
+"""Options of ``--optimize``."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line; nothing heavy is imported for ``--help``."""
@@ -39,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--final-eval-episodes", type=int, default=100, help="evaluation after training; 0 for none")
     p.add_argument("-P", "--progress", action="store_true", help="show a progress bar with the running return")
     p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
+    p.add_argument("--n-jobs", type=int, default=1, help="runs at a time; with several, tuning's trials may differ in order")
+    tuning = p.add_argument_group("tuning", "Needs Optuna: pip install 'coagent-rl[tune]'.")
+    tuning.add_argument("--optimize", action="store_true", help="search for settings; -params are kept fixed")
+    for flag, how in TUNING.items():
+        tuning.add_argument(flag, **how)
     return p
 
 
@@ -65,6 +89,9 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
         given = getattr(arguments, name)
         if given is not None and given < value:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {value}, not {given}.")
+    for flag, how in TUNING.items():
+        if not arguments.optimize and getattr(arguments, flag[2:].replace("-", "_")) != how.get("default"):
+            raise ValueError(f"{flag} goes with --optimize.")
     if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
         raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
     if arguments.seed is not None and arguments.seed < 0:
@@ -79,6 +106,10 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     check_keys(replaced, algorithm, "-params")  # only now: it imports the algorithm, which takes seconds
     settings, env_kwargs = starting_point(arguments, algorithm, env_id)
     settings, env_kwargs = override(settings, changes), {**env_kwargs, **env_changes}
+    if arguments.optimize:
+        from coagent_rl.training.tuning import command as tune
+
+        return tune(arguments, algorithm, env_id, settings, changes, env_kwargs, command)
 
     import numpy as np
 

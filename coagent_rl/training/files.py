@@ -21,19 +21,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Write a YAML file whole, keys in the given order."""
-    write_text(path, yaml.safe_dump(_plain(content), sort_keys=False))
+    write_text(path, yaml.safe_dump(plain(content), sort_keys=False))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole."""
-    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
+    write_text(path, json.dumps(plain(content), indent=2) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as YAML and JSON hold it; what they cannot hold becomes its `repr`."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (str, int, float, bool)) or value is None:

@@ -203,6 +203,27 @@ def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return result
 
 
+def parse_seeds(text: str) -> list[int]:
+    """Read seeds such as ``0-9`` or ``0,3,5-7``, in the order given.
+
+    Raises:
+        ValueError: for anything else, and for a seed that is there twice.
+
+    Example:
+        >>> parse_seeds("0,3,5-7")
+        [0, 3, 5, 6, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not found or (found[2] is not None and int(found[2]) < int(found[1])):
+            raise ValueError(f"Seeds are written 0-9 or 0,3,5-7, whole numbers from 0 on; {part!r} in {text!r} is not.")
+        seeds.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ValueError(f"Seeds must differ, but {text!r} names {', '.join(map(str, twice))} more than once.")
+    return seeds
+
+
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``key:value`` words; values are Python literals (never evaluated), and plain words are strings.
 
