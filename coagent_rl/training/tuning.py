@@ -351,9 +351,7 @@ def _report(folder: Path, result: TuningResult, algorithm: str, env_id: str) -> 
     states = Counter(trial.state for trial in result.trials)
     print(f"{len(result.trials)} trials: {', '.join(f'{number} {state}' for state, number in states.items())}")
     if result.n_running:
-        print(
-            f"{result.n_running} more are run by other workers; the last to finish names the winner, as this command does then."
-        )
+        print(f"{result.n_running} more are run elsewhere; the last to finish names the winner, as this command does then.")
         return
     print("trial   tuning seeds   fresh seeds (mean ± standard deviation)")
     for candidate in result.candidates:
