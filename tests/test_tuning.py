@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -372,6 +373,32 @@ def test_lost_and_withdrawn_trials_do_not_count() -> None:
     assert [found.number for found in optuna_study.counted(study)] == [1, 2]
     assert optuna_study.n_running(study) == 1
     assert [found.state for found in optuna_study.records(study)] == ["failed"]
+
+
+def test_the_trial_of_a_worker_that_died_is_run_by_another(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(optuna_study, "HEARTBEAT", 1)
+    monkeypatch.setattr(optuna_study, "GRACE", 1)
+    storage, endless = f"sqlite:///{tmp_path / 'study.db'}", {**SETTINGS, "n_timesteps": 10**9}
+    long = task(settings=endless, fixed={}, final_eval_episodes=100)
+    study = optuna_study.open_study(long, "random", "none", 1, 0, storage, "weight_max-CartPole-v1")
+    code = (
+        "from coagent_rl.training import optuna_study, tuning\n"
+        "optuna_study.HEARTBEAT = 1\n"
+        f"tuning.tune('weight_max', 'CartPole-v1', 1, settings={endless!r}, storage={storage!r})\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while not optuna_study.n_running(study):
+        assert worker.poll() is None
+        time.sleep(0.2)
+    time.sleep(1)  # it says that it lives
+    worker.kill()
+    worker.wait()
+    time.sleep(3)
+    # Nobody could finish the trial that it was about; apart from its length the study is the same.
+    study.set_user_attr(optuna_study.TASK, {**long.as_plain(), "settings": SETTINGS})
+    result = tune("weight_max", "CartPole-v1", 1, storage=storage, **QUICK)
+    assert [trial.number for trial in result.trials] == [1]
+    assert result.n_running == 0
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])

@@ -128,6 +128,13 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
+def _give_up_lost(study: optuna.Study) -> None:
+    """Fail the trials of dead workers, which Optuna does only when it begins another one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
 def n_running(study: optuna.Study) -> int:
     """Trials that other workers still run."""
     return sum(not trial.state.is_finished() for trial in counted(study))
@@ -192,7 +199,10 @@ def run_trials(
             when_finished(record(trial))
 
     def work() -> None:
-        while not stop.is_set() and time.monotonic() < end and len(counted(study)) < n_trials:
+        while not stop.is_set() and time.monotonic() < end:
+            _give_up_lost(study)
+            if len(counted(study)) >= n_trials:
+                break
             study.optimize(objective, n_trials=1, catch=(Diverged, Stopped), callbacks=[tell])
 
     # Always in threads: an interrupt from the keyboard reaches this one, and no run takes it for its own end.

@@ -317,9 +317,11 @@ def command(
             final_eval_episodes=arguments.final_eval_episodes,
             when_finished=tell,
         )
-    except BaseException:
+    except BaseException as error:
         if not (folder / "trials.csv").is_file():
             shutil.rmtree(folder)  # it failed before the first trial ended: leave no empty folder
+        elif isinstance(error, KeyboardInterrupt):
+            print(f"Interrupted. The trials that finished are in {folder / 'trials.csv'}.", flush=True)
         raise
     write_trials(folder / "trials.csv", result.trials, tuning_seeds)
     write_json(
