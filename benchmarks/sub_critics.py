@@ -22,7 +22,9 @@ from stable_baselines3.common.utils import polyak_update
 from benchmarks.runs import RESULTS, parse_seeds
 from benchmarks.tables import interval
 from coagent_rl.arrays import VALUES
+from coagent_rl.critics import RewardCritic
 from coagent_rl.critics.per_neuron import NeuronCritics, neuron_features, predictions
+from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.layout import N_INPUTS, WEIGHTS
@@ -113,9 +115,12 @@ class SubCritics(BaseCallback):
         self.layer_critics = [LayerCritics([n_in, *HIDDEN, n_out], self.seed) for _ in range(2)]
         rates, γ = constant_schedule(NEURON_RATE), self.model.gamma
         self.neuron_critics = [
-            NeuronCritics(self.network, BATCH, "linear", False, rates, "adam", γ, 0.0, TAU) for _ in range(2)
+            NeuronCritics(self.network, BATCH, RewardCritic(self.network, BATCH), "linear", rates, "adam", γ, 0.0, TAU)
+            for _ in range(2)
         ]
-        self._one, self._batch, self._next = (self.network.activity(n) for n in (1, BATCH, BATCH))
+        self._one, self._next = (self.network.activity(n) for n in (1, BATCH))
+        self._judged = Learner(self.network, BATCH, constant_schedule(0.0), "sgd", trace_decay=0.0)
+        self._batch = self._judged.activity
         self._columns = np.concatenate([np.arange(self.network.width)[self.network.slot(i)] for i in range(len(HIDDEN) + 1)])
         self._always, self._never = np.ones(BATCH, bool), np.zeros(BATCH, bool)
         self._done: list[np.ndarray] = []
@@ -175,7 +180,8 @@ class SubCritics(BaseCallback):
             as_columns = [th.as_tensor(np.float32(column))[:, None] for column in (rewards, ~terminated)]
             of_layers.learn(layers, as_columns[0], self._layers(self._next), as_columns[1], self.model.gamma)
             of_neurons.target_parameters[:] = self.target_network.parameters
-            of_neurons.learn(self._batch, rewards, ends, terminated, self._never, self._always, self.num_timesteps)
+            transition = (ends, rewards, ends, terminated, self._never, self._always)  # what came before is not read
+            of_neurons.learn(self._judged, transition, self.num_timesteps)
             follows = self.rng.permutation(BATCH)  # for the twins, which come second
 
 

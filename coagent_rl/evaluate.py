@@ -75,6 +75,16 @@ def model_file(folder: Path, env_id: str, best: bool) -> Path:
     return folder / ("best_model.zip" if best else f"{folder_name(env_id)}.zip")
 
 
+def can_be_drawn(env_id: str) -> bool:
+    """Whether an environment can be rendered as an image."""
+    import gymnasium as gym
+    from gymnasium.envs.registration import load_env_creator
+
+    entry_point = gym.spec(env_id).entry_point
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    return "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
+
+
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate, print and return the result."""
     if arguments.n_episodes < 1:
@@ -104,7 +114,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     model.policy.seed_predictions(arguments.seed)
     env = environment()
-    if arguments.record is not None and "rgb_array" not in env.metadata.get("render_modes", []):
+    if arguments.record is not None and not can_be_drawn(env_id):
         raise ValueError(f"{env_id} cannot be drawn as an image, so it cannot be recorded.")
     for name, path in (("--record", arguments.record), ("--json", arguments.json)):
         if path is not None:

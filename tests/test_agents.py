@@ -147,7 +147,7 @@ def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, t
         return VecNormalize(make_vec_env(env, n_envs, seed=1))
 
     kwargs = {
-        "actor_learning_rate": LinearSchedule(1e-2, 1e-3, 900),
+        "actor_learning_rate": LinearSchedule(1e-3, 1e-4, 900),
         "critic_learning_rate": 1e-3,
         "optimizer": optimizer,
     }
@@ -308,10 +308,9 @@ def test_divergence_is_an_error() -> None:
 
 def test_divergence_of_the_actor_is_an_error() -> None:
     model = make(env="Pendulum-v1", optimizer="sgd", actor_learning_rate=1.0)
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match="actor's units are not finite at time step"):
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"its (signals or )?parameters have diverged"):
         model.learn(400)
-    with pytest.raises(ValueError, match="network's parameters have diverged"):
-        model.predict(np.zeros(3))
+    assert model.is_finite()  # it was noticed before anything was learned from it
 
 
 def test_observations_of_another_shape_are_an_error(tmp_path) -> None:

@@ -78,7 +78,8 @@ def test_a_run_leaves_all_its_files(tmp_path, capsys) -> None:
 def test_episodes_environments_and_numbering(tmp_path) -> None:
     first = run_train(tmp_path, "--n-episodes", "12", "--n-envs", "2", "--env", "CartPole-v1", "--eval-freq", "-1")
     assert json.loads((first / "summary.json").read_text())["episodes"] in (12, 13)  # two may end in the same step
-    assert (first / "1.monitor.csv").exists()
+    episodes = (first / "0.monitor.csv").read_text().splitlines()[2:]  # of both environments
+    assert len(episodes) == json.loads((first / "summary.json").read_text())["episodes"]
     assert run_train(tmp_path, "-n", "50").name == "CartPole-v1_2"
 
 
@@ -147,7 +148,7 @@ def test_a_run_that_fails_later_keeps_what_was_learned(tmp_path, capsys, monkeyp
     folder = tmp_path / "weight_max" / "CartPole-v1_1"
     assert WeightMax.load(folder / "CartPole-v1.zip").num_timesteps == 300
     assert (folder / "vecnormalize.pkl").is_file()
-    # Diverged parameters are not worth keeping, but the episodes are.
+    # Divergence is noticed before it reaches the parameters: what was learned until then is kept, and the episodes.
     words = [
         "--env",
         "Pendulum-v1",
@@ -161,7 +162,7 @@ def test_a_run_that_fails_later_keeps_what_was_learned(tmp_path, capsys, monkeyp
     assert train.main(["-f", str(tmp_path), "--seed", "0", *words]) == 2
     assert "parameters have diverged" in capsys.readouterr().err
     left = {path.name for path in (tmp_path / "weight_max" / "Pendulum-v1_1").iterdir()}
-    assert left == {"config.yml", "args.yml", "command.txt", "0.monitor.csv"}
+    assert left == {"config.yml", "args.yml", "command.txt", "0.monitor.csv", "Pendulum-v1.zip"}
 
 
 def test_an_environment_of_the_users_own(tmp_path, monkeypatch) -> None:

@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import coagent_rl  # noqa: F401  registers the environments
 from coagent_rl import WeightMax
+from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
 from coagent_rl.training.run import make_environments
 
@@ -136,15 +137,17 @@ def test_serial_vec_env_is_dummy_vec_env() -> None:
 
 def test_training_is_the_same_in_both_forms_of_the_environment() -> None:
     """One environment, natively vectorised or not, asks the same questions."""
-    native = make_environments(ID, 1, 4, {"address_bits": 2})
+    compiled = make_environments(ID, 1, 4, {"address_bits": 2})
+    native = NativeVecEnv(gym.make_vec(ID, 1, vectorization_mode="vector_entry_point", address_bits=2))
     serial = SerialVecEnv([lambda: gym.make(ID, address_bits=2)])
-    assert isinstance(native, NativeVecEnv)
+    assert isinstance(compiled, CompiledVecEnv)
     parameters = []
-    for env in (native, serial):
+    for env in (native, serial, compiled):
         env.seed(4)
         model = WeightMax("MlpPolicy", env, critic=None, seed=4, policy_kwargs={"net_arch": [4]}).learn(300)
         parameters.append(model.policy.actor.parameters)
-    np.testing.assert_array_equal(*parameters)
+    np.testing.assert_array_equal(parameters[0], parameters[1])
+    np.testing.assert_array_equal(parameters[0], parameters[2])
 
 
 CORRIDOR = "coagent_rl/Corridor-v0"

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
+from coagent_rl.arrays import MEANS, SCORES, VALUES, named
+from coagent_rl.credit.thomas import scores_of_explorers
 from coagent_rl.kernel import kernel
+from coagent_rl.learner import Learner
 from coagent_rl.networks import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS, Layer, Network
 from coagent_rl.networks.elementary import (
     exp_of_negative,
@@ -10,7 +13,8 @@ from coagent_rl.networks.elementary import (
     sigmoid,
     softplus,
 )
-from coagent_rl.networks.forward import MEANS, SCORES, VALUES, forward, local_scores
+from coagent_rl.networks.forward import forward, local_scores
+from coagent_rl.schedules import constant_schedule
 
 STOCHASTIC = [kind for kind in UNIT_KINDS if Layer(kind, 3).is_stochastic]
 
@@ -60,7 +64,8 @@ def test_scores_are_the_derivatives_of_the_log_probability(kind: str, learned: b
     activity = network.activity(1)
     values, means = network.activities(observation[None], np.random.default_rng(0))
     activity[VALUES], activity[MEANS] = values, means
-    local_scores(network.layout, network.constants, activity)
+    learner = Learner(network, 1, constant_schedule(0.0), "sgd", trace_decay=0.0)
+    local_scores(named(learner.acting(activity)))
     sampled, slot = values[0, network.slot(0)].copy(), network.layout[0, 10]
     if kind == "gaussian_preactivation_relu":  # what the unit drew, before it was rectified
         sampled = values[0, slot + 3 : slot + 6].copy()
@@ -130,18 +135,21 @@ def test_categorical_units_pass_on_a_level() -> None:
 
 @pytest.mark.parametrize("kind", ["bernoulli", "gaussian_tanh", "gaussian_preactivation_relu", "categorical"])
 def test_units_that_do_not_explore_take_their_most_likely_value(kind: str) -> None:
+    """And have no score, in any of their pre-activations."""
     network = Network(2, [Layer(kind, 5, levels=LEVELS), Layer("softmax", 2)])
     network.initialise(np.random.default_rng(5), bias_range=1.0)
     x = np.tile(np.float32([0.4, -0.9]), (300, 1))
     rng = np.random.default_rng(0)
     noise = network.draw_noise(rng, 1, 300)
     network.silence(noise, rng, 0.5)
-    exploring = network.exploring(noise)
-    activity = network.activity(300)
-    assert forward(network.layout, network.constants, network.parameters, activity, x, noise, 0, SAMPLE)
+    learner = Learner(network, 300, constant_schedule(0.0), "sgd", trace_decay=0.0)
+    learner.set_noise(noise)
+    activity = learner.activity
+    assert forward(network.structure, activity, x, noise, 0, SAMPLE)
+    scores_of_explorers(named(learner.arrays))
     slot, n_pre = network.slot(0), network.layers[0].n_pre
     greedy = network.activities(x, mode=MOST_LIKELY)[0][:, slot]
-    drew = exploring[0, :, slot.start : slot.start + n_pre].reshape(300, 5, -1)
+    drew = activity[SCORES][:, slot.start : slot.start + n_pre].reshape(300, 5, -1) != 0.0
     assert np.all(drew == drew[..., :1])  # the pre-activations of a unit explore together
     drew = drew[..., 0]
     assert 0.4 < drew.mean() < 0.6

@@ -73,11 +73,11 @@ from numba.core.registry import CPUDispatcher
 from coagent_rl import Reinforce, WeightMax
 for agent in (WeightMax, Reinforce):
     agent("MlpPolicy", "CartPole-v1", seed=0).learn(20)
-from coagent_rl.agents.weight_max import learn_weight_max
-from coagent_rl.agents.reinforce import learn_reinforce
+from coagent_rl.credit.weight_max import learn_weight_max
+from coagent_rl.credit.reinforce import learn_reinforce
 from coagent_rl.critics.td_lambda import td_lambda
-from coagent_rl.networks.forward import forward
-kernels = (learn_weight_max, learn_reinforce, td_lambda, forward)
+from coagent_rl.agents.block import train_block
+kernels = (learn_weight_max, learn_reinforce, td_lambda, train_block)
 print(json.dumps([[sum(k.stats.cache_hits.values()), sum(k.stats.cache_misses.values())] for k in kernels]))
 """
 
