@@ -14,6 +14,25 @@ import coagent_rl
 from coagent_rl.files import is_about_input
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm
 
+TUNING: dict[str, dict[str, Any]] = {
+    "--n-trials": {"type": int, "default": 100, "help": "trials of the study, those of other workers included"},
+    "--objective": {
+        "choices": ("average", "last", "final"),
+        "default": "average",
+        "help": "mean return over all training episodes, over the last 100, or of greedy evaluation after training",
+    },
+    "--sampler": {"choices": ("tpe", "random", "cmaes"), "default": "tpe", "help": "what draws the trials"},
+    "--pruner": {"choices": ("none", "median", "halving"), "default": "median", "help": "what ends trials early"},
+    "--n-startup-trials": {"type": int, "default": 10, "help": "drawn at random, before anything is concluded from them"},
+    "--tuning-seeds": {"default": "1000,1001", "help": "of the runs of every trial"},
+    "--confirm": {"type": int, "default": 5, "help": "number of best trials that are trained again on fresh seeds"},
+    "--confirm-seeds": {"default": "2000-2004", "help": "the fresh seeds, by which the winner is named"},
+    "--storage": {"help": "database that several workers share, e.g. sqlite:///study.db [memory]"},
+    "--study-name": {"help": "name of the study in the storage [algorithm and environment]"},
+    "--timeout": {"type": float, "help": "seconds after which no trial is begun"},
+}
+"""Options of ``--optimize``."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line; nothing heavy is imported for ``--help``."""
@@ -47,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
     p.add_argument("--list", action="store_true", help="show agents, and the environments with settings for each")
     p.add_argument("--version", action="version", version=f"coagent-rl {coagent_rl.__version__}")
+    tuning = p.add_argument_group("tuning", "Needs Optuna: pip install 'coagent-rl[tune]'.")
+    tuning.add_argument("--optimize", action="store_true", help="search for settings; -params are kept fixed")
+    for flag, how in TUNING.items():
+        tuning.add_argument(flag, **how)
     return p
 
 
@@ -83,15 +106,16 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
         given = getattr(arguments, name)
         if given is not None and given < value:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {value}, not {given}.")
+    for flag, how in TUNING.items():
+        if not arguments.optimize and getattr(arguments, flag[2:].replace("-", "_")) != how.get("default"):
+            raise ValueError(f"{flag} goes with --optimize.")
     if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
         raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
     env_changes = parse_pairs(arguments.env_kwargs)
     check_env_kwargs(env_id, env_changes)
-    replaced = parse_pairs(arguments.hyperparams)
-    lengths = {name: value for name in ("n_timesteps", "n_episodes") if (value := getattr(arguments, name)) is not None}
-    changes = {**replaced, **lengths}
+    replaced, changes = parse_pairs(arguments.hyperparams), changes_of(arguments)
     if changes.get("n_timesteps") is not None and changes.get("n_episodes") is not None:
         raise ValueError("Give --n-timesteps or --n-episodes, not both.")
     check_keys(replaced, algorithm, "-params")  # only now: it imports the algorithm, which takes seconds
@@ -99,9 +123,21 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
     return algorithm, env_id, override(settings, changes), {**env_kwargs, **env_changes}
 
 
+def changes_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line replaces, with the length of training."""
+    from coagent_rl.training.hyperparameters import parse_pairs
+
+    lengths = {name: value for name in ("n_timesteps", "n_episodes") if (value := getattr(arguments, name)) is not None}
+    return {**parse_pairs(arguments.hyperparams), **lengths}
+
+
 def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     """Train, and return the run's folder."""
     algorithm, env_id, settings, env_kwargs = prepare(arguments)
+    if arguments.optimize:
+        from coagent_rl.training.tuning import command as tune
+
+        return tune(arguments, algorithm, env_id, settings, changes_of(arguments), env_kwargs, command)
 
     import numpy as np
 

@@ -14,9 +14,9 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import decentralized_ddpg, map_prop, pictures, reached, tune, weight_max
+from benchmarks import decentralized_ddpg, map_prop, pictures, reached, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
-from benchmarks.runs import Run, execute, execute_all, initial_model, read, trained_model
+from benchmarks.runs import RESULTS, Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
 from benchmarks.tables import Method, Table, interval
 from coagent_rl.training.files import compact_returns
@@ -52,16 +52,13 @@ def test_a_picture_that_is_there_is_not_overwritten(tmp_path, capsys) -> None:
     assert there.read_bytes().startswith(b"\x89PNG")
 
 
-def test_weight_max_can_be_tuned(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("benchmarks.tune.RESULTS", tmp_path)
-    words = ["weight_max", "CartPole-v1", "--n-timesteps", "200", "--trials"]
-    tune.main([*words, "1"])
-    tune.main([*words, "2"])  # goes on where it stopped
-    lines = (tmp_path / "tuning" / "weight_max-CartPole-v1.jsonl").read_text().splitlines()
-    trials = [json.loads(line) for line in lines]
-    assert [trial["trial"] for trial in trials] == [0, 1]
-    assert all(set(trial["drawn"]) == {"actor_learning_rate", "actor_lambda"} for trial in trials)
-    assert trials[0]["drawn"] != trials[1]["drawn"]
+@pytest.mark.parametrize("path", sorted((RESULTS / "tuning").glob("*.jsonl")), ids=lambda path: path.stem)
+def test_searches_that_are_kept_can_be_read(path) -> None:
+    trials = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [trial["trial"] for trial in trials] == list(range(len(trials)))
+    for trial in trials:
+        assert trial["score"] == pytest.approx(np.mean(trial["means"]))
+        assert trial["drawn"]
 
 
 def ddpg(env=ENV) -> DDPG:

@@ -83,6 +83,13 @@ def test_levels_in_the_page_are_those_of_the_code() -> None:
         assert f"| {env_id} | {possible} | {task.random:g} | {task.reference:g} | {task.source} |" in text
 
 
+def test_tuning(tmp_path) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed (the extra tune)")
+    own, use = code_blocks(ROOT / "docs" / "tuning.md")
+    run(own, tmp_path)
+    assert "actor_learning_rate" in run(use, tmp_path)
+
+
 @pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.walk_packages(coagent_rl.__path__, "coagent_rl.")))
 def test_examples_in_docstrings(name) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)

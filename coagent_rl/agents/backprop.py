@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.reinforce import learn_reinforce
@@ -22,6 +24,11 @@ class Backprop(CoagentAlgorithm):
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "relu"}
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `CoagentAlgorithm.search_space`."""
+        return search.actor_critic(trial, settings, search.GRADIENT_RULE)
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         for layer in policy.actor.layers[:-1]:

@@ -19,6 +19,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
 from coagent_rl.agents.saving import SavedAlgorithm
 from coagent_rl.critics import Critic, MAPPropCritic, RewardCritic, TDLambdaCritic
@@ -152,6 +153,21 @@ class Construction(SavedAlgorithm):
     def _critic_arguments(self) -> dict[str, Any]:
         """Arguments of the critic that go with the rule; the user's ``critic_kwargs`` win."""
         return {}
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw the settings that tuning tries next, constructor arguments by name.
+
+        Args:
+            trial: suggests values; an Optuna trial, or whatever has its ``suggest_float``, ``suggest_int`` and
+                ``suggest_categorical``. A suggestion is named after its setting, see `coagent_rl.agents.search`.
+            settings: those that are not drawn, as `load_hyperparameters` gives them: the networks' sizes, whether there is
+                a critic, the length of training.
+
+        Returns:
+            What replaces the settings of the same names (in ``policy_kwargs``, of the same keys), as YAML can hold it.
+        """
+        return search.actor_critic(trial, settings, has_traces=cls.actor_has_traces)
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         """Raise a ValueError where the rule is not defined for the network's hidden units."""

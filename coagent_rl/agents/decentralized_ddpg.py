@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.replay import Replay, value_columns
@@ -97,6 +99,11 @@ class DecentralizedDDPG(NoisyNeurons):
         if "critic" not in kwargs:
             kwargs["critic"] = "td" if td_source == "shared" else None
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw rates, λ, γ and noise, and the rate of the neurons' critics."""
+        return search.decentralized_ddpg(trial, settings)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.feedback_alignment import learn_feedback_alignment
@@ -26,6 +28,11 @@ class FeedbackAlignment(CoagentAlgorithm):
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "relu"}
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `CoagentAlgorithm.search_space`."""
+        return search.actor_critic(trial, settings, search.GRADIENT_RULE)
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         for layer in policy.actor.layers[:-1]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.type_aliases import GymEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.map_prop import learn_map_prop
@@ -56,6 +58,11 @@ class MAPProp(CoagentAlgorithm):
         self.relaxation_steps = relaxation_steps
         self.relaxation_rate = relaxation_rate
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, critic=critic, **kwargs)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw rates, λ, γ, temperature, variances and the rate of the relaxation."""
+        return search.map_prop(trial, settings)
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "gaussian_softplus", "output_units": "softmax", "learned_deviation": False, "variance": 0.1}

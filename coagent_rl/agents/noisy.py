@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.block import LARGEST, SCALED
 from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
@@ -94,6 +96,16 @@ class NoisyNeurons(CoagentAlgorithm):
         self.exploration_probability = exploration_probability
         rates = (actor_learning_rate, critic_learning_rate)
         super().__init__(policy, env, *rates, gamma=gamma, critic_lambda=critic_lambda, **kwargs)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw rates, λ, γ and noise."""
+        drawn = search.noisy_neurons(trial, settings)
+        if cls.actor_has_traces:
+            choices = (0.8, 0.9, 0.95)
+            λ = drawn["critic_lambda"] if "critic_lambda" in drawn else trial.suggest_categorical("actor_lambda", choices)
+            drawn["actor_lambda"] = λ
+        return drawn
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

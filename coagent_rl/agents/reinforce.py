@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.reinforce import learn_reinforce
@@ -18,6 +22,11 @@ class Reinforce(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_reinforce)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `CoagentAlgorithm.search_space`."""
+        return search.actor_critic(trial, settings, search.REINFORCE_RULE)
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         """It is defined for all kinds of units."""

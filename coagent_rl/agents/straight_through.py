@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.type_aliases import GymEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.straight_through import learn_straight_through
@@ -39,6 +41,12 @@ class STEBackprop(CoagentAlgorithm):
     ) -> None:
         self.slope = slope
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw what every agent has, and the slope."""
+        drawn = search.actor_critic(trial, settings, search.GRADIENT_RULE)
+        return {**drawn, "slope": trial.suggest_categorical("slope", SLOPES)}
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

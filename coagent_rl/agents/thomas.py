@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.type_aliases import GymEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.thomas import learn_thomas
@@ -36,6 +38,13 @@ class ReinforceThomas(CoagentAlgorithm):
     ) -> None:
         self.exploration_probability = exploration_probability
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw what every agent has, and the probability of exploring."""
+        name, choices = "exploration_probability", (0.1, 0.25, 0.5, 0.75)
+        drawn = search.actor_critic(trial, settings, search.REINFORCE_RULE)
+        return {**drawn, name: trial.suggest_categorical(name, choices)}
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

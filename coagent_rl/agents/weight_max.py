@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.type_aliases import GymEnv
 
+from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.weight_max import learn_weight_max, learn_weight_max_pipelined
@@ -52,6 +53,12 @@ class WeightMax(CoagentAlgorithm):
         self.norm_order = norm_order
         self.trace_form = trace_form
         super().__init__(policy, env, actor_learning_rate, critic_learning_rate, **kwargs)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw what every agent has, and the norm."""
+        drawn = search.actor_critic(trial, settings, search.GRADIENT_RULE)
+        return {**drawn, "norm_order": trial.suggest_categorical("norm_order", (1.0, 2.0, 3.0))}
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

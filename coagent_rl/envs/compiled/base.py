@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from numba import config, njit, types
+
+_COMPILING = threading.Lock()
 
 Vector = types.float64[::1]
 RESET = types.void(Vector, Vector, Vector)
@@ -101,10 +104,11 @@ class CompiledEnvironment:
         """
         if config.DISABLE_JIT:  # type: ignore[attr-defined]
             return  # they are plain Python
-        for function, signature in ((self.reset, RESET), (self.step, STEP), (self.observe, OBSERVE)):
-            if not function.signatures:
-                function.compile(signature)
-            function.disable_compile()
+        with _COMPILING:  # another thread may want the same functions
+            for function, signature in ((self.reset, RESET), (self.step, STEP), (self.observe, OBSERVE)):
+                if not function.signatures:
+                    function.compile(signature)
+                function.disable_compile()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledEnvironment:
         return self  # nothing in it changes
