@@ -43,6 +43,17 @@ RULE = (LEARNER, _array(_F4, 2), _array(_B1, 1), _F8)
 """Types of a rule's arguments, see `coagent_rl.credit.reinforce.learn_reinforce`."""
 
 
+FORWARD = (
+    types.Tuple([_array(_I8, 2), _array(_F8, 2), _array(_F4, 1)]),
+    _array(_F4, 3),
+    _array(_F4, 2),
+    _array(_F4, 3),
+    _I8,
+    _I8,
+)
+"""Types of the arguments of `coagent_rl.networks.forward.forward`."""
+
+
 def environment_types(is_discrete: bool) -> tuple[types.Type, ...]:
     """Types of the arguments of an environment's step, see `coagent_rl.envs.compiled.base.advance_environments`."""
     vectors = [_array(_F8, 1), _array(_F8, 2), _I8, _array(_F8, 3), _array(_I8, 1), _array(_F8, 2), _array(_I8, 1)]
@@ -98,6 +109,15 @@ def _call_environment(typing: Any, where: Any, arrays: Any, actions: Any) -> Any
     return _call("environment", lambda given: given in known, (where, arrays, actions), types.int64)
 
 
+def _call_forward(
+    typing: Any, where: Any, network: Any, activity: Any, observations: Any, noise: Any, noise_step: Any, mode: Any
+) -> Any:
+    """Call the forward pass by its address, which saves compiling it into every loop."""
+    given = (where, network, activity, observations, noise, noise_step, mode)
+    return _call("forward pass", lambda given: bool(given == FORWARD), given)
+
+
+call_forward: Any = intrinsic(_call_forward)
 call_rule: Any = intrinsic(_call_rule)
 call_critic: Any = intrinsic(_call_critic)
 call_environment: Any = intrinsic(_call_environment)

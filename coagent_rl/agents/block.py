@@ -7,9 +7,7 @@ from typing import Any
 
 from coagent_rl.arrays import NOISE_STEP, Arrays, named, structure
 from coagent_rl.kernel import Array, exact_kernel, kernel, releasing_kernel
-from coagent_rl.networks.forward import forward
-from coagent_rl.networks.units import SAMPLE
-from coagent_rl.pointers import call_critic, call_environment, call_rule
+from coagent_rl.pointers import call_critic, call_environment, call_forward, call_rule
 
 # Why a block ended.
 FINISHED, ACTOR_NOT_FINITE, CRITIC_REFUSED, RULE_REFUSED, ACTION_REFUSED = range(5)
@@ -19,9 +17,9 @@ LARGEST, CLIPPED, SCALED = range(3)
 
 # Entries of `plan`, float64: environment steps so far; steps at most; how outputs become actions; whether the outputs that
 # are learned from are clipped to ±1; the largest reward that is learned from (0 for any); whether a cut episode's TD error
-# is ignored; and of two stops each, the number of finished episodes and the least number of environment steps in this block
+# is ignored; the mode of the forward pass (SAMPLE); and of two stops each, the number of finished episodes and the least number of environment steps in this block
 # from which on the block ends with an episode.
-TIME, MOST_STEPS, ACTION_KIND, CLIPS_OUTPUTS, REWARD_CLIP, IGNORES_CUTS, STOP_EPISODES, STOP_STEPS = range(8)
+TIME, MOST_STEPS, ACTION_KIND, CLIPS_OUTPUTS, REWARD_CLIP, IGNORES_CUTS, MODE, STOP_EPISODES, STOP_STEPS = range(9)
 N_PLAN = STOP_STEPS + 3
 
 # Entries of `normaliser`, float64, as in Stable-Baselines3's VecNormalize.
@@ -143,7 +141,7 @@ def normalise(
 
 @releasing_kernel
 def train_block(
-    addresses: tuple[int, int, int],
+    addresses: tuple[int, int, int, int],
     environment: Any,
     learners: tuple[Arrays, ...],
     actor: Arrays,
@@ -162,7 +160,8 @@ def train_block(
     """Train until a callback, a random generator or the log needs Python again.
 
     Args:
-        addresses: of the environment's step, the critic's and the rule's learning step (`coagent_rl.pointers`).
+        addresses: of the environment's step, the critic's and the rule's learning step, and the forward pass
+            (`coagent_rl.pointers`).
         environment: what `coagent_rl.envs.compiled.base.advance_environments` takes.
         learners, actor, judged: arrays of the critic's learners, of the actor's, and what the critic reads of it.
         acting: the activity that the actor acts in.
@@ -194,8 +193,9 @@ def train_block(
     n_episodes, step, why = 0, 0, FINISHED
     noise_step, last_noise = int(counters[NOISE_STEP]), noise.shape[0]
     n_draws = draws.shape[1]
+    sampled = int(plan[MODE])
     while step < plan[MOST_STEPS] and noise_step < last_noise and cursor.max() < n_draws:
-        if not forward(network, acting, observations, noise, noise_step, SAMPLE):
+        if not call_forward(addresses[3], network, acting, observations, noise, noise_step, sampled):
             return ACTOR_NOT_FINITE, step
         counters[NOISE_STEP] = noise_step
         noise_step += 1

@@ -22,7 +22,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 from coagent_rl.agents import block
 from coagent_rl.arrays import NOISE_STEP
 from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
-from coagent_rl.pointers import RULE, address, critic_types, environment_types
+from coagent_rl.networks.forward import forward
+from coagent_rl.networks.units import SAMPLE
+from coagent_rl.pointers import FORWARD, RULE, address, critic_types, environment_types
 
 if TYPE_CHECKING:
     from coagent_rl.agents.base import CoagentAlgorithm
@@ -110,6 +112,7 @@ class CompiledTraining:
             address(inner.twin.advance, environment_types(is_discrete)),
             address(critic.kernel, critic_types(n_learners, critic.reads_actor)),
             address(model.rule, RULE),
+            address(forward, FORWARD),
         )
         slot = network.slot(-1)
         self.columns = (slot.start, slot.stop)
@@ -123,6 +126,7 @@ class CompiledTraining:
         self.bounds = tuple(np.ascontiguousarray(bound, np.float32) for bound in bounds)
         self.plan = np.zeros(block.N_PLAN)
         self.plan[block.ACTION_KIND] = model.policy.action_kind
+        self.plan[block.MODE] = SAMPLE
         self.plan[block.CLIPS_OUTPUTS] = float(model._clips_outputs())
         self.plan[block.REWARD_CLIP] = model.reward_clip or 0.0
         self.plan[block.IGNORES_CUTS] = float(model.truncation == "zero_td_error")
