@@ -80,7 +80,8 @@ def _range(values: np.ndarray | None, form: str) -> str:
 
 
 def _medians(values: Sequence[np.ndarray | None], form: str) -> str:
-    return " · ".join("–" if v is None else format(np.median(v), form) for v in values)
+    medians = [None if v is None else float(np.median(v)) for v in values]
+    return " · ".join("–" if x is None else format(x, form if x >= 0.1 else ".1g") for x in medians)
 
 
 def summary(results: Results) -> str:
@@ -195,14 +196,14 @@ def memory_table(results: Results) -> str:
 
 def tables(results: Results) -> dict[str, str]:
     """All tables by their names, which are the marks in `docs/speed.md`."""
-    found = {"summary": summary(results)}
+    found = {"Summary": summary(results)}
     found |= {task: task_table(results, task) for task in dict.fromkeys(record["task"] for record in results["contenders"])}
     if results.get("parts"):
-        found["parts of a step"] = parts_table(results)
+        found["Parts of a step"] = parts_table(results)
     if results.get("weights"):
-        found["cost against weights"] = weights_table(results)
+        found["Cost against weights"] = weights_table(results)
     if results.get("memory"):
-        found["memory"] = memory_table(results)
+        found["Memory"] = memory_table(results)
     return found
 
 
@@ -219,7 +220,7 @@ def machine_line(results: Results) -> str:
 def markdown(results: Results) -> str:
     """Write all tables as a Markdown document."""
     head = f"Made by `{results['command']}`. {machine_line(results)}\n"
-    return "\n".join([head, *(f"## {name[0].upper() + name[1:]}\n\n{table}" for name, table in tables(results).items())])
+    return "\n".join([head, *(f"## {name}\n\n{table}" for name, table in tables(results).items())])
 
 
 def filled(page: str, results: Results) -> str:
@@ -269,6 +270,7 @@ def draw(results: Results, path: Path) -> None:
 def _draw_weights(results: Results, axes: Any) -> None:
     sizes = [size for size in results["weights"]["sizes"] if size["depth"] == DEPTH]
     deep = [size for size in results["weights"]["sizes"] if size["width"] == WIDTH]
+    deep.sort(key=lambda size: size["weights"])
     for what, colour, label in (
         ("rule", _COLOURS[COMPILED], "Weight Max's rule"),
         ("step", _COLOURS[STEPS], "whole compiled step"),
