@@ -1,131 +1,169 @@
-"""Speed on CartPole-v1 with one environment, all in one run and in pairs: ``python -m benchmarks.speed``.
+"""How fast everything is, in one paired run: ``python -m benchmarks.speed`` (``make bench``).
 
-Each round times, one after the other, the bare `DummyVecEnv` + `Monitor` loop with random actions, the same with the
-`SerialVecEnv` that the agents make, Stable-Baselines3's A2C with the same hidden layers, and the agents through
-`learn`. What an agent takes beyond the bare loop of its own kind of environment is the time in the agent. Reported
-are medians over the rounds of the ratios within a round, so that a machine whose speed drifts does not matter;
-absolute numbers are this machine's.
+In every round all contenders of a task take their transitions, one after the other: bare loops with random actions, every
+agent compiled and step by step, Stable-Baselines3's A2C, PPO, DQN and DDPG; then learning steps of networks of many sizes
+beside two ways through memory, and two threads beside one. Compared is within a round, in process time of one thread, and
+the medians of these ratios are reported: a machine whose speed drifts, or that others use too, does not matter much.
+
+A whole run writes ``benchmarks/results/speed.json`` (every round's numbers), ``speed.md``, ``speed.png`` and the tables in
+``docs/speed.md``; one that leaves something out writes to ``logs/speed`` instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import subprocess
+import platform
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from coagent_rl.files import check_writable, write_whole
 
-ENV = "CartPole-v1"
-HIDDEN = [64, 32]
-
-START = """
-import sys, time
-started = time.perf_counter()
-from coagent_rl import WeightMax
-WeightMax("MlpPolicy", "CartPole-v1", seed=0).learn(1)
-print(time.perf_counter() - started)
-"""
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs" / "speed.md"
+QUICK_NAMES = ("DummyVecEnv + Monitor", "SerialVecEnv + Monitor", "CompiledVecEnv", "A2C", "weight_max", "map_prop")
+QUICK_SIZES = [(64, 2), (256, 2), (1024, 2)]
 
 
-def start_up_seconds() -> tuple[float, float]:
-    """Seconds from the first import to the first learned step: without machine code on disk, and with it."""
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
-        times = [
-            float(
-                subprocess.run(
-                    [sys.executable, "-c", START], check=True, capture_output=True, text=True, env=environment
-                ).stdout
-            )
-            for _ in range(2)
-        ]
-    return times[0], times[1]
+def processor() -> str:
+    """Name of the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
-def timed(work: Callable[[], object], n_steps: int) -> float:
-    """Microseconds per step."""
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) / n_steps * 1e6
+def measure_tasks(
+    tasks: Sequence[str], n_envs: Sequence[int], only: Sequence[str], n_rounds: int, n_steps: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Time all contenders of every task in rounds; returns their records."""
+    from benchmarks.speed_contenders import contenders
+
+    records = []
+    for task in tasks:
+        started = time.perf_counter()
+        there = contenders(task, n_envs, only)
+        for contender in there:
+            contender.prepare(n_steps, seconds)
+        for _ in range(n_rounds):
+            for contender in there:
+                contender.measure()
+        records += [contender.record() for contender in there]
+        print(f"{task}: {len(there)} contenders, {time.perf_counter() - started:.0f} s", flush=True)
+        for contender in there:
+            if contender.why_not is not None:
+                print(f"  not {contender.name}, {contender.road}, {contender.n_envs}: {contender.why_not}", flush=True)
+    return records
 
 
-def measure(n_rounds: int, n_steps: int) -> dict[str, np.ndarray]:
-    """Microseconds per step of every contender in every round."""
-    import gymnasium as gym
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the command line asks for."""
     import torch as th
-    from stable_baselines3 import A2C
-    from stable_baselines3.common.monitor import Monitor
-    from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from coagent_rl.envs.vec_env import SerialVecEnv
-    from coagent_rl.registry import algorithm_class
-    from coagent_rl.training.hyperparameters import RUN_KEYS, load_hyperparameters
+    from benchmarks import speed_parts, speed_processes, speed_weights
+    from benchmarks.speed_contenders import N_ENVS
+    from coagent_rl.training.run import versions
 
     th.set_num_threads(1)
-
-    def agent(algorithm: str) -> Callable[[int], object]:
-        settings = {k: v for k, v in load_hyperparameters(algorithm, ENV).items() if k not in RUN_KEYS}
-        settings["policy_kwargs"] = {**settings.get("policy_kwargs", {}), "net_arch": HIDDEN}
-        model = algorithm_class(algorithm)("MlpPolicy", ENV, seed=0, **settings).learn(2 * n_steps)
-        return lambda n: model.learn(n, reset_num_timesteps=False)
-
-    actions = np.random.default_rng(0).integers(0, 2, (n_steps, 1))
-
-    def bare(kind: type[DummyVecEnv]) -> Callable[[int], None]:
-        env = kind([lambda: Monitor(gym.make(ENV))])
-        env.reset()
-
-        def loop(n: int) -> None:
-            for action in actions[:n]:
-                env.step(action)
-
-        return loop
-
-    a2c = A2C("MlpPolicy", ENV, policy_kwargs={"net_arch": HIDDEN}, device="cpu", seed=0)
-    contenders: dict[str, tuple[Callable[[int], object], int]] = {
-        "bare loop": (bare(DummyVecEnv), n_steps),
-        "bare loop, SerialVecEnv": (bare(SerialVecEnv), n_steps),
-        "A2C": (lambda n: a2c.learn(n), n_steps // 10),
-        "weight_max": (agent("weight_max"), n_steps),
-        "reinforce": (agent("reinforce"), n_steps),
-        "map_prop": (agent("map_prop"), n_steps // 2),
-        "decentralized_ddpg": (agent("decentralized_ddpg"), n_steps // 2),
+    quick, n_rounds = arguments.quick, arguments.rounds or (3 if arguments.quick else 5)
+    seconds = 0.05 if quick else 0.12
+    outsiders = speed_processes.read_outsiders(arguments.outsider)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    results: dict[str, Any] = {
+        "command": "python -m benchmarks.speed" + (f" {' '.join(arguments.words)}" if arguments.words else ""),
+        "rounds": n_rounds,
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "load": load, "versions": versions()},
     }
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(n_rounds):
-        for name, (work, n) in contenders.items():
-            times[name].append(timed(lambda work=work, n=n: work(n), n))  # type: ignore[misc]
-    return {name: np.array(values) for name, values in times.items()}
+    n_envs = (1, 8) if quick else N_ENVS
+    results["contenders"] = measure_tasks(
+        arguments.tasks, n_envs, arguments.only or (QUICK_NAMES if quick else ()), n_rounds, arguments.steps, seconds
+    )
+    if not arguments.only:
+        results["parts"] = speed_parts.measure(n_rounds, seconds)
+        sizes = [(width, speed_weights.DEPTH) for width in speed_weights.WIDTHS]
+        sizes += [(speed_weights.WIDTH, depth) for depth in speed_weights.DEPTHS if depth != speed_weights.DEPTH]
+        results["weights"] = speed_weights.measure(n_rounds, seconds / 2, QUICK_SIZES if quick else sizes)
+        results["threads"] = speed_processes.measure_threads(n_rounds, 0.5 if quick else 2.0)
+        results["start_up"] = speed_processes.measure_start_up(n_rounds, cold=not quick)
+        if not quick:
+            results["memory"] = speed_processes.measure_memory()
+    if outsiders:
+        results["outsiders"] = speed_processes.measure_outsiders(outsiders, n_rounds, seconds)
+    return results
+
+
+def write(results: dict[str, Any], folder: Path, page: Path | None) -> None:
+    """Write the JSON, the tables, the figure and, where it is given, the tables of a page."""
+    from benchmarks.speed_report import draw, filled, markdown
+
+    text = json.dumps(results, indent=1, ensure_ascii=False, default=list)
+    text = _numbers_in_a_line(text) + "\n"
+    write_whole(folder / "speed.json", lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_whole(folder / "speed.md", lambda beside: beside.write_text(markdown(results), encoding="utf-8"))
+    draw(results, folder / "speed.png")
+    if page is not None:
+        made = filled(page.read_text(encoding="utf-8"), results)
+        write_whole(page, lambda beside: beside.write_text(made, encoding="utf-8"))
+
+
+def _numbers_in_a_line(text: str) -> str:
+    """Put lists of numbers in one line each, with five digits."""
+    import re
+
+    def line(match: re.Match[str]) -> str:
+        return "[" + ", ".join(f"{float(number):.5g}" for number in match[1].split(",")) + "]"
+
+    return re.sub(r"\[\s*((?:-?[\d.]+(?:e[-+]?\d+)?,?\s*)+)\]", line, text)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--steps", type=int, default=20_000, help="per contender and round (A2C a tenth, slower agents half)")
+    p.add_argument("--rounds", type=int, default=0, help="number of rounds [5; with --quick 3]")
+    p.add_argument("--steps", type=int, default=0, help="transitions of a contender in a round [as many as take 0.12 s]")
+    p.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders, and nothing else")
+    p.add_argument("--tasks", nargs="+", default=[], metavar="ID", help="environments [all four; with --quick CartPole-v1]")
+    p.add_argument("--quick", action="store_true", help="a minute: a few contenders, sizes and rounds, no cold start")
+    p.add_argument(
+        "--outsider",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="time a command too that prints 'steps seconds'; it appears in the JSON only",
+    )
+    p.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go [benchmarks/results; parts logs/speed]")
     arguments = p.parse_args(argv)
-    times = measure(arguments.rounds, arguments.steps)
-    print(f"\n{ENV}, one environment, hidden layers {HIDDEN}, medians of {arguments.rounds} paired rounds\n")
-    print("| | µs per step | steps/s | × A2C | share of the bare loop's speed | µs per step in the agent |")
-    print("|---|---|---|---|---|---|")
+    arguments.words = list(sys.argv[1:] if argv is None else argv)
+    from benchmarks.speed_contenders import TASKS, known_names
+    from benchmarks.speed_processes import read_outsiders
 
-    def inside(name: str, values: np.ndarray) -> str:
-        if name.startswith("bare loop"):
-            return ""
-        own = "bare loop" if name == "A2C" else "bare loop, SerialVecEnv"
-        return f"{np.median(values - times[own]):.1f}"
-
-    for name, values in times.items():
-        print(
-            f"| {name} | {np.median(values):.1f} | {1e6 / np.median(values):.0f} | {np.median(times['A2C'] / values):.1f} | "
-            f"{np.median(times['bare loop'] / values):.0%} | {inside(name, values)} |"
-        )
-    cold, warm = start_up_seconds()
-    print(f"\nFrom import to the first learned step: {cold:.1f} s without compiled kernels on disk, {warm:.1f} s with them.")
+    if unknown := [name for name in arguments.only if name not in (names := known_names())]:
+        p.error(f"--only: unknown {', '.join(unknown)}; there are {', '.join(names)}")
+    if unknown := [task for task in arguments.tasks if task not in TASKS]:
+        p.error(f"--tasks: unknown {', '.join(unknown)}; there are {', '.join(TASKS)}")
+    for name in ("rounds", "steps"):
+        if getattr(arguments, name) < 0:
+            p.error(f"--{name} must not be negative")
+    try:
+        read_outsiders(arguments.outsider)
+    except ValueError as error:
+        p.error(str(error))
+    is_whole = not (arguments.only or arguments.tasks or arguments.quick)
+    arguments.tasks = arguments.tasks or (["CartPole-v1"] if arguments.quick else list(TASKS))
+    folder = arguments.output or (RESULTS if is_whole else Path("logs") / "speed")
+    check_writable(folder / "speed.json", "--output")
+    started = time.perf_counter()
+    results = measure(arguments)
+    write(results, folder, PAGE if is_whole and arguments.output is None else None)
+    print((folder / "speed.md").read_text(encoding="utf-8"))
+    print(f"{time.perf_counter() - started:.0f} s; written to {folder}.")
 
 
 if __name__ == "__main__":

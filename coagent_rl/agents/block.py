@@ -17,8 +17,8 @@ LARGEST, CLIPPED, SCALED = range(3)
 
 # Entries of `plan`, float64: environment steps so far; steps at most; how outputs become actions; whether the outputs that
 # are learned from are clipped to ±1; the largest reward that is learned from (0 for any); whether a cut episode's TD error
-# is ignored; the mode of the forward pass (SAMPLE); and of two stops each, the number of finished episodes and the least number of environment steps in this block
-# from which on the block ends with an episode.
+# is ignored; the mode of the forward pass, SAMPLE; and of two stops each, the number of finished episodes and the least
+# number of environment steps in this block from which on the block ends with an episode.
 TIME, MOST_STEPS, ACTION_KIND, CLIPS_OUTPUTS, REWARD_CLIP, IGNORES_CUTS, MODE, STOP_EPISODES, STOP_STEPS = range(9)
 N_PLAN = STOP_STEPS + 3
 
