@@ -44,9 +44,7 @@ class DataTask(SampleTask):
 def _given(X: npt.ArrayLike | None, y: npt.ArrayLike | None, data: str | None, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets, checked."""
     if (X is None) != (y is None) or (X is None) == (data is None):
-        raise ValueError(
-            'Supervised-v0 needs either X and y or data, e.g. gym.make("coagent_rl/Supervised-v0", data="digits").'
-        )
+        raise ValueError('Supervised-v0 needs either X and y or data, such as data="digits".')
     if data is not None:
         from coagent_rl.supervised.data import SPLITS, load
 
@@ -67,10 +65,10 @@ def _given(X: npt.ArrayLike | None, y: npt.ArrayLike | None, data: str | None, s
 class SupervisedEnv(SampleEnv):
     """Samples as one-step episodes: the observation is x; classes make it a contextual bandit, real numbers a regression.
 
-    If y holds floats, actions are a ``Box`` from the smallest to the largest target and the reward is minus the squared error
-    (scale targets to [-1, 1] for agents that like it best). All else are classes: actions are ``Discrete``, the index of a
-    class among the sorted ones, and the reward is 1 for the right one and 0 otherwise; which one would have been right is
-    not told. Samples come in random order, all of them before any comes again.
+    If y holds floats, actions are a ``Box`` from the smallest to the largest target and the reward is minus the squared
+    error (scale targets to [-1, 1] for agents that like it best). All else are classes: actions are ``Discrete``, the index
+    of a class among the sorted ones, and the reward is 1 for the right one and 0 otherwise; which one would have been right
+    is not told. Samples come in random order, all of them before any comes again.
 
     Args:
         X: inputs, shape (n_samples, n_features).

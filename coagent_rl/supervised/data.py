@@ -38,8 +38,8 @@ def load(name: str, download: bool = False) -> Data:
       for testing, stratified. Not in the paper.
     - ``"mnist"``: pixels x/127.5 - 1; the 60 000 training images are split 50 000 / 10 000, stratified; 10 000 for testing.
     - ``"boston"``: 404 / 51 / 51 of the 506 Boston house prices, neither inputs nor target scaled. Only for reproducing the
-      paper: scikit-learn withdrew the set because its column B was built on the assumption that the share of Black residents
-      drives prices, which makes the set racist as well as useless for studying what it was made for. Use it for nothing else.
+      paper: scikit-learn withdrew the set because its column B was built on the assumption that the share of Black
+      residents drives prices, and nobody should build on that. Use it for nothing else.
 
     MNIST and Boston are read from the folder that the environment variable ``COAGENT_DATA`` names.
 
@@ -81,7 +81,7 @@ def _mnist(download: bool) -> Data:
                 parts = [file[name] for name in ("train_images", "train_labels", "test_images", "test_labels")]
         except (KeyError, OSError, ValueError) as error:
             raise ValueError(
-                f"{path} must hold train_images, train_labels, test_images and test_labels as numpy.savez writes them: {error}."
+                f"{path} must hold train_images, train_labels, test_images and test_labels: {error}."
             ) from error
         images = np.concatenate([part.reshape(len(part), -1) for part in parts[::2]])
         labels = np.concatenate(parts[1::2])
@@ -144,7 +144,7 @@ def _file(name: str, download: bool) -> Path | None:
 
 
 def _from_openml(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of a data set of OpenML; nominal columns, which come as indices, become the numbers that they name."""
+    """Inputs and targets of a data set of OpenML; nominal columns, which come as indices, become numbers."""
     from sklearn.datasets import fetch_openml
 
     bunch: Any = fetch_openml(name, version=1, as_frame=False, parser="liac-arff")
