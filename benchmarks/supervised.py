@@ -232,11 +232,11 @@ def table(figure: Figure, seeds: Sequence[int]) -> str:
     return f"# {figure.title}\n\n" + "\n".join(rows) + "\n"
 
 
-def measured(line: Line) -> str:
-    """What a line shows, for the axis."""
+def measured(lines: Sequence[Line]) -> str:
+    """What the lines of a panel show, for the axis."""
     layers = {"entropy": "entropy of a unit (nats)", "sparsity": "share of active units"}
-    curve = line.curve.partition("_")[0]
-    return layers.get(curve, f"{curve} accuracy" if line.system.data in IMAGES else "mean squared error on test data")
+    curves = " and ".join(dict.fromkeys(line.curve.partition("_")[0] for line in lines))
+    return layers.get(curves, f"{curves} accuracy" if lines[0].system.data in IMAGES else "mean squared error on test data")
 
 
 def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
@@ -265,7 +265,7 @@ def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
                 axes.fill_between(epochs, mean - error, mean + error, color=style.colour, alpha=0.2, linewidth=0)
             axes.set_title(panel)
             axes.set_xlabel("segments" if lines[0].system.data == WALK else "epochs")
-            axes.set_ylabel(measured(lines[0]))
+            axes.set_ylabel(measured(lines))
         for axes in drawn.axes[len(panels) :]:
             axes.set_axis_off()
         handles = {line.get_label(): line for axes in drawn.axes for line in axes.lines}
