@@ -84,7 +84,7 @@ def read(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
 
 
 class Training:
-    """A run on its way: the estimator, its curves, and how long it has learned; this is what a checkpoint holds."""
+    """A run on its way: the estimator, its curves, and how fast it learned; its attributes are what a checkpoint holds."""
 
     def __init__(self, run: Run) -> None:
         arguments = {**run.system.arguments, "random_state": run.seed}
@@ -137,9 +137,9 @@ def execute(run: Run) -> None:
     checkpoint = run.path.with_suffix(".pkl")
     training = Training(run)
     if checkpoint.exists():
-        kept: Training = pickle.loads(checkpoint.read_bytes())
-        if kept.arguments == training.arguments and kept.epoch <= run.epochs:
-            training = kept
+        kept = pickle.loads(checkpoint.read_bytes())
+        if kept["arguments"] == training.arguments and kept["epoch"] <= run.epochs:
+            vars(training).update(kept)
     if run.system.data == WALK:
         walk = PiecewiseRandomWalk(run.system.correlation, run.epochs, UPDATES_PER_SEGMENT, seed=run.seed)
         stream, test = islice(walk, training.epoch * UPDATES_PER_SEGMENT, None), walk.test_set()
@@ -152,7 +152,7 @@ def execute(run: Run) -> None:
         else:
             training.learn(data)
         if training.epoch >= run.epochs or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            write_whole(checkpoint, lambda beside: beside.write_bytes(pickle.dumps(training)))
+            write_whole(checkpoint, lambda beside: beside.write_bytes(pickle.dumps(vars(training))))
             saved = time.monotonic()
     facts = {
         "data": run.system.data,
@@ -232,11 +232,11 @@ def table(figure: Figure, seeds: Sequence[int]) -> str:
     return f"# {figure.title}\n\n" + "\n".join(rows) + "\n"
 
 
-def measured(line: Line) -> str:
-    """What a line shows, for the axis."""
+def measured(lines: Sequence[Line]) -> str:
+    """What the lines of a panel show, for the axis."""
     layers = {"entropy": "entropy of a unit (nats)", "sparsity": "share of active units"}
-    curve = line.curve.partition("_")[0]
-    return layers.get(curve, "accuracy" if line.system.data in IMAGES else "mean squared error on test data")
+    curves = " and ".join(dict.fromkeys(line.curve.partition("_")[0] for line in lines))
+    return layers.get(curves, f"{curves} accuracy" if lines[0].system.data in IMAGES else "mean squared error on test data")
 
 
 def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
@@ -252,24 +252,24 @@ def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
     n_rows = -(-len(panels) // n_columns)
     styles = looks(list(dict.fromkeys(line.label for line in figure.lines)))
     with applied():
-        drawn = matplotlib.figure.Figure(figsize=(3.6 * n_columns, 3.0 * n_rows), layout="constrained")
+        drawn = matplotlib.figure.Figure(figsize=(3.2 * n_columns + 1.8, 3.0 * n_rows), layout="constrained")
         for axes, (panel, lines) in zip(drawn.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
             for line in lines:
                 runs = [curves for curves, _ in found(line.system, seeds)]
                 if not runs:
                     continue
                 epochs, values = together(runs, line.curve)
-                mean, error = values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values))
+                mean, error = values.mean(axis=0), values.std(axis=0, ddof=min(len(values) - 1, 1)) / np.sqrt(len(values))
                 style = styles[line.label]
                 axes.plot(epochs, mean, label=line.label, color=style.colour, linestyle=style.dashes)
                 axes.fill_between(epochs, mean - error, mean + error, color=style.colour, alpha=0.2, linewidth=0)
             axes.set_title(panel)
             axes.set_xlabel("segments" if lines[0].system.data == WALK else "epochs")
-            axes.set_ylabel(measured(lines[0]))
-            if axes.lines:
-                axes.legend()
+            axes.set_ylabel(measured(lines))
         for axes in drawn.axes[len(panels) :]:
             axes.set_axis_off()
+        handles = {line.get_label(): line for axes in drawn.axes for line in axes.lines}
+        drawn.legend(handles.values(), handles.keys(), loc="outside right upper")
         footnote(drawn, "Mean ± one standard error over runs.")
         save_figure(drawn, path)
 

@@ -71,6 +71,13 @@ def test_studies(tmp_path) -> None:
     assert (tmp_path / "logs" / "discounts" / "γ = 0.98" / "seed_3" / "summary.json").is_file()
 
 
+def test_supervised(tmp_path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn, the extra 'supervised', is not installed")
+    in_a_pipeline, on_the_walk = code_blocks(ROOT / "docs" / "supervised.md")
+    assert float(run(in_a_pipeline, tmp_path).split()[-1]) > 0.9
+    assert float(run(on_the_walk, tmp_path).split()[0]) < 0.349
+
+
 def test_comparing() -> None:
     (block,) = code_blocks(ROOT / "docs" / "comparing.md")
     assert "| CartPole-v1 | Weight Max " in run(block, ROOT)

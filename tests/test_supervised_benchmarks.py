@@ -1,6 +1,9 @@
 """The figures of supervised coagent networks: what is made, what is not made again, what goes on."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ pytest.importorskip("sklearn", reason="scikit-learn, the extra 'supervised', is 
 from benchmarks import supervised
 from benchmarks.supervised import Run, execute, read
 from benchmarks.supervised_figures import FIGURES, RULES, System, discrete, on_walk
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -55,6 +60,19 @@ def test_a_longer_run_goes_on_as_if_it_had_never_stopped(system, results, monkey
     for name, curve in at_once.items():
         np.testing.assert_array_equal(went_on[name], curve)
     assert facts["updates"] == others["updates"]
+
+
+def test_checkpoints_are_written_from_the_command_line_too(tmp_path) -> None:
+    """There the module is named ``__main__``, of which no class can be read again."""
+    code = (
+        "import runpy, sys; from pathlib import Path; import benchmarks.runs; "
+        f"benchmarks.runs.RESULTS = Path({str(tmp_path)!r}); "
+        "sys.argv = ['supervised', 'figure3a', '--epochs', '1', '--seeds', '0']; "
+        "runpy.run_module('benchmarks.supervised', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("supervised/digits/*/seed_0.pkl"))) == 6
 
 
 def test_a_file_made_with_other_settings_is_not_taken(results) -> None:

@@ -29,13 +29,13 @@ class Walk:
         if isinstance(correlation, bool) or not isinstance(correlation, (int, float)) or not 0.0 <= correlation <= 1.0:
             raise ValueError(f"correlation must be a number from 0 to 1, not {correlation!r}.")
         self.correlation = float(correlation)
-        self.mean: float | None = None
+        self.mean, self.is_new = 0.0, True
 
     def next_segment(self, rng: np.random.Generator) -> float:
         """Draw the mean of the next segment, and return it."""
         d = self.correlation
-        if self.mean is None:
-            self.mean = math.sqrt(d * VARIANCE) * rng.standard_normal()
+        if self.is_new:
+            self.mean, self.is_new = math.sqrt(d * VARIANCE) * rng.standard_normal(), False
         else:
             self.mean = math.sqrt(1.0 - d) * self.mean + d * math.sqrt(VARIANCE) * rng.standard_normal()
         return self.mean
@@ -68,7 +68,7 @@ class PiecewiseRandomWalk:
     Raises:
         ValueError: for arguments out of range.
 
-    Source: Gupta et al. (2021), §4.2; the task is from Pan, Banman & White (2021), Fuzzy tiling activations.
+    Source: Gupta et al. (2021), figures 4b and 4c; the task is from Pan, Banman & White (2021), Fuzzy tiling activations.
 
     Example:
         >>> from coagent_rl.envs.piecewise_random_walk import PiecewiseRandomWalk

@@ -16,18 +16,19 @@ class DataTask(SampleTask):
 
     def __init__(self, X: npt.ArrayLike | None, y: npt.ArrayLike | None, data: str | None, split: str) -> None:
         inputs, targets = _given(X, y, data, split)
-        self.X, self.classes, space = inputs, None, None
+        self.X = inputs
+        space: spaces.Box | spaces.Discrete
         if targets.dtype.kind == "f":
             self.y = np.ascontiguousarray(targets, np.float32).reshape(len(targets), -1)
             if np.any(self.y.min(axis=0) == self.y.max(axis=0)):
                 raise ValueError("y needs two different values at least in every output: the action space spans them.")
             space = spaces.Box(self.y.min(axis=0), self.y.max(axis=0), dtype=np.float32)
         else:
-            self.classes, encoded = np.unique(targets, return_inverse=True)
+            classes, encoded = np.unique(targets, return_inverse=True)
             self.y = encoded.astype(np.int64)
-            if targets.ndim != 1 or len(self.classes) < 2:
+            if targets.ndim != 1 or len(classes) < 2:
                 raise ValueError(f"Classes must have the shape (n_samples,) and be two at least, not {targets!r}.")
-            space = spaces.Discrete(len(self.classes))
+            space = spaces.Discrete(len(classes))
         super().__init__(spaces.Box(inputs.min(), inputs.max(), inputs.shape[1:], np.float32), space)
 
     def forget(self) -> None:
