@@ -24,15 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS, parse_seeds
+from benchmarks.random_search import log_uniform, read_trials
+from benchmarks.runs import RESULTS
 from benchmarks.supervised_figures import BOSTON, FIGURES, IMAGES, RULES, WALK, Figure, Line, System, curve_of
 from benchmarks.tables import interval
-from benchmarks.tune import log_uniform, read_trials
 from coagent_rl.envs.piecewise_random_walk import PiecewiseRandomWalk
 from coagent_rl.files import write_whole
 from coagent_rl.supervised import CoagentClassifier, CoagentRegressor
 from coagent_rl.supervised.data import Data, load
 from coagent_rl.training.files import write_text
+from coagent_rl.training.hyperparameters import parse_seeds
 
 FOLDER = "supervised"
 UPDATES_PER_SEGMENT = 1600

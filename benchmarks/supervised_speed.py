@@ -8,6 +8,7 @@ that a machine whose speed drifts does not matter; absolute numbers are this mac
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before BLAS is loaded
 
@@ -184,14 +185,14 @@ def measure(settings: tuple[Setting, ...], n_rounds: int, n_updates: int) -> dic
     return times
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument(
         "--updates", type=int, default=500, help="per contender and round (a share of them where N paths are averaged)"
     )
-    arguments = p.parse_args()
+    arguments = p.parse_args(argv)
     times = measure(SETTINGS, arguments.rounds, arguments.updates)
     print(
         f"\n784 inputs, layers of 64, batches of {BATCH}, RMSProp, one thread; medians of {arguments.rounds} paired rounds\n"
