@@ -5,8 +5,8 @@ are there are not made again, and figures share the systems that they have in co
 more epochs, goes on from its checkpoint (``.pkl``, beside the file, not kept in the repository). Each command then writes
 its table and its figure from the files that are there.
 
-``rules --tune N`` first tunes every row of the table: N trials each, the same ranges for all, judged by accuracy on the
-validation set; ``rules`` then trains with the best settings of a row, or the estimator's own where nothing was tuned.
+``rules --tune N`` first tunes every row of the table: N trials each, the same settings for all, half as many epochs as the
+runs, judged by accuracy on the validation set; ``rules`` then trains with the best settings of a row, or the estimator's own where nothing was tuned.
 """
 
 from __future__ import annotations
@@ -209,9 +209,9 @@ def together(runs: Sequence[Mapping[str, np.ndarray]], curve: str) -> tuple[np.n
     return runs[0]["epoch"][:n], np.array([run[curve][:n] for run in runs], np.float64)
 
 
-def with_interval(values: np.ndarray, digits: int) -> str:
-    """Mean, and the 95 % confidence interval where there are two runs at least."""
-    low, high = interval(values)
+def with_interval(values: np.ndarray, digits: int, most: float = np.inf) -> str:
+    """Mean, and the 95 % confidence interval where there are two runs at least, of values from 0 to ``most``."""
+    low, high = np.clip(interval(values), 0.0, most)
     mean = f"{values.mean():.{digits}f}"
     return mean if np.isnan(low) else f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
 
@@ -228,7 +228,8 @@ def table(figure: Figure, seeds: Sequence[int]) -> str:
             rows.append(f"| {line.panel} | {line.label} | {line.curve} | 0 | | | |")
             continue
         epochs, values = together(runs, line.curve)
-        numbers = f"{with_interval(values.mean(axis=1), 3)} | {with_interval(values[:, -1], 3)}"
+        most = 1.0 if line.system.data in IMAGES else np.inf
+        numbers = f"{with_interval(values.mean(axis=1), 3, most)} | {with_interval(values[:, -1], 3, most)}"
         rows.append(f"| {line.panel} | {line.label} | {line.curve} | {len(runs)} | {epochs[-1]:.0f} | {numbers} |")
     return f"# {figure.title}\n\n" + "\n".join(rows) + "\n"
 
@@ -308,9 +309,9 @@ def rule_system(data: str, row: str, depth: int, drawn: Mapping[str, Any]) -> Sy
     return System(f"rules_{slug(row)}_{depth}", data, {"hidden_layer_sizes": [64] * depth, **RULES[row], **drawn})
 
 
-def draw_settings(row: str, depth: int, trial: int) -> dict[str, Any]:
-    """Settings of a trial, the same whenever it is run: one rate of the hidden layers, one of the output layer."""
-    rng = np.random.default_rng([trial, depth, *row.encode()])
+def draw_settings(depth: int, trial: int) -> dict[str, Any]:
+    """Settings of a trial, the same for every row: one rate of the hidden layers, one of the output layer."""
+    rng = np.random.default_rng(trial)
     hidden, output = log_uniform(rng, 2.0**-15, 2.0**-7), log_uniform(rng, 2.0**-13, 2.0**-7)
     return {"learning_rate": [hidden] * depth + [output]}
 
@@ -320,7 +321,7 @@ def tune(data: str, row: str, depth: int, n_trials: int, epochs: int) -> None:
     path, parts = trials_path(data, row, depth), load(data)
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in range(len(read_trials(path)), n_trials):
-        drawn = draw_settings(row, depth, number)
+        drawn = draw_settings(depth, number)
         arguments = rule_system(data, row, depth, drawn).arguments
         try:
             model = CoagentClassifier(**arguments, max_iter=epochs, random_state=TUNING_SEED).fit(*parts.training)
@@ -346,7 +347,7 @@ def make_rules(arguments: argparse.Namespace) -> None:
     rows = [(row, depth) for depth in (1, 2) for row in RULES]
     if arguments.tune:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        jobs = (delayed(tune)(data, row, depth, arguments.tune, epochs) for row, depth in rows)
+        jobs = (delayed(tune)(data, row, depth, arguments.tune, -(-epochs // 2)) for row, depth in rows)
         Parallel(n_jobs=arguments.n_jobs)(jobs)
     best = {(row, depth): best_settings(data, row, depth) for row, depth in rows}
     systems = {(row, depth): rule_system(data, row, depth, drawn) for (row, depth), (drawn, _) in best.items()}
@@ -363,7 +364,7 @@ def make_rules(arguments: argparse.Namespace) -> None:
         speed = np.median([facts["updates_per_cpu_second"] for _, facts in results])
         drawn, n_trials = best[row, depth]
         rates = ", ".join(f"{rate:g}" for rate in drawn.get("learning_rate", ())) or "the estimator's"
-        accuracies = f"{with_interval(test[:, -1], 4)} | {validation[:, -1].mean():.4f}"
+        accuracies = f"{with_interval(test[:, -1], 4, 1.0)} | {validation[:, -1].mean():.4f}"
         lines.append(
             f"| {depth} | {row} | {n_trials} | {rates} | {len(results)} | {epoch[-1]:.0f} | {accuracies} | {speed:.0f} |"
         )

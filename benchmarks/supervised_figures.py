@@ -110,7 +110,7 @@ DEVIATIONS = {
     "σ learned, sigmoid": LearnedDeviation(4.0, "sigmoid"),
     "σ learned, relu": LearnedDeviation(4.0, "relu"),
 }
-EPOCHS = {"mnist": 25, "digits": 25, BOSTON: 5000}
+EPOCHS = {"mnist": 10, "digits": 25, BOSTON: 2500}
 
 
 def figure2a(images: str) -> Figure:
@@ -231,17 +231,20 @@ FIGURES = {
     figure.__name__: figure for figure in (figure2a, figure2b, figure2c, figure3a, figure3b, figure4a, figure4b, figure4c)
 }
 
+ONE_PATH = {"n_samples": 1}
 RULES: dict[str, dict[str, Any]] = {
-    "Co": {"rule": "reinforce", "baseline": None},
-    "Co-G": {"rule": "reinforce", "baseline": "global"},
-    "Co-G, off-policy critics": {"rule": "reinforce", "critic": "off_policy"},
-    "Thomas (2011)": {"rule": "thomas"},
-    "Weight Max": {"rule": "weight_max"},
-    "MAP Propagation": {"rule": "map_prop"},
-    "node perturbation": {"rule": "node_perturbation"},
+    "Co": {"rule": "reinforce", "baseline": None, **ONE_PATH},
+    "Co-G": {"rule": "reinforce", "baseline": "global", **ONE_PATH},
+    "Co-G, 10 paths": {"rule": "reinforce", "baseline": "global", "n_samples": 10},
+    "Co-G, off-policy critics": {"rule": "reinforce", "baseline": "global", "critic": "off_policy", **ONE_PATH},
+    "Thomas (2011)": {"rule": "thomas", **ONE_PATH},
+    "Weight Max": {"rule": "weight_max", **ONE_PATH},
+    "Weight Max, 10 paths": {"rule": "weight_max", "n_samples": 10},
+    "MAP Propagation": {"rule": "map_prop", **ONE_PATH},
+    "node perturbation": {"rule": "node_perturbation", **ONE_PATH},
     "feedback alignment": {"rule": "feedback_alignment"},
-    "straight-through": {"rule": "straight_through"},
+    "straight-through": {"rule": "straight_through", **ONE_PATH},
     "backprop": {"rule": "backprop"},
-    "hidden layers frozen": {"rule": "reinforce", "frozen_layers": "hidden"},
+    "hidden layers frozen": {"rule": "reinforce", "frozen_layers": "hidden", **ONE_PATH},
 }
 """Rows of the table of rules: what every trial and run of a row has in common."""
