@@ -6,7 +6,8 @@ more epochs, goes on from its checkpoint (``.pkl``, beside the file, not kept in
 its table and its figure from the files that are there.
 
 ``rules --tune N`` first tunes every row of the table: N trials each, the same settings for all, half as many epochs as the
-runs, judged by accuracy on the validation set; ``rules`` then trains with the best settings of a row, or the estimator's own where nothing was tuned.
+runs, judged by accuracy on the validation set; ``rules`` then trains with the best settings of a row, or the estimator's own
+where nothing was tuned.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, part
 
 Arrays = tuple[Array, ...]
 """A plain tuple of arrays; the kernel that takes it says which."""
@@ -73,7 +73,7 @@ class LearnerArrays(NamedTuple):
     store: Any
 
 
-@kernel
+@part
 def named(arrays: Arrays) -> LearnerArrays:
     """Name the parts of `coagent_rl.learner.Learner.arrays`."""
     layout, constants, settings, counters, parameters, memory, traces, activity, noise, store = arrays
@@ -100,7 +100,7 @@ def named(arrays: Arrays) -> LearnerArrays:
     )
 
 
-@kernel
+@part
 def structure(learner: LearnerArrays) -> Arrays:
     """The network alone, see `coagent_rl.networks.layout`."""
     return (learner.layout, learner.constants, learner.parameters)
@@ -126,7 +126,7 @@ class Transition(NamedTuple):
     episode_starts: Any
 
 
-@kernel
+@part
 def transition_of(arrays: Arrays) -> Transition:
     """Name the parts of a transition."""
     observations, rewards, next_observations, terminated, ignored, episode_starts = arrays

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 from numba import config, njit
+from numba.extending import register_jitable
 
 Array = npt.NDArray[Any]
 """Any array that a kernel takes; its docstring says which."""
@@ -28,6 +29,17 @@ def kernel(function: F) -> F:
     compose kernels by name at module level.
     """
     return _compiled(function, fastmath={"contract", "reassoc"}, forceinline=True)
+
+
+def part(function: F) -> F:
+    """Make a function a part of kernels, compiled as they are; called from Python it runs as plain Python.
+
+    A part has no entry from Python, which for functions of many arrays costs more to compile than what they do.
+    """
+    if not config.DISABLE_JIT:  # type: ignore[attr-defined]
+        options = {"fastmath": {"contract", "reassoc"}, "forceinline": True, "error_model": "numpy", "cache": True}
+        register_jitable(**options)(function)
+    return function
 
 
 def releasing_kernel(function: F) -> F:
@@ -77,6 +89,13 @@ def _compiled(function: F, **options: Any) -> F:
 def _last_change(folder: Path) -> float:
     files = folder.rglob("*.py") if folder == _PACKAGE else folder.glob("*.py")
     return max((file.stat().st_mtime for file in files if b"kernel" in file.read_bytes()), default=0.0)
+
+
+@part
+def copy(source: Array, target: Array) -> None:
+    """Copy a vector, entry by entry: an assignment of slices costs a second of compiling, for its error message."""
+    for k in range(target.size):
+        target[k] = source[k]
 
 
 TINY = 1e-18

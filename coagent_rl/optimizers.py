@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from coagent_rl.arrays import N_UPDATES, OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, LearnerArrays
-from coagent_rl.kernel import TINY, Array, flush, kernel
+from coagent_rl.kernel import TINY, Array, flush, kernel, part
 from coagent_rl.networks.layout import RATE_END, RATE_START, Place, place
 from coagent_rl.traces import three_factor_update
 
@@ -28,7 +28,7 @@ def adam_corrections(count: float) -> tuple[float, float]:
     return 1.0 - BETA1**count, math.sqrt(1.0 - BETA2**count)
 
 
-@kernel
+@part
 def step(
     optimizer: int,
     direction: Array,
@@ -81,7 +81,7 @@ def step(
             parameters[k] += α * direction[k] - lost * parameters[k]
 
 
-@kernel
+@part
 def below_limit(values: Array) -> bool:
     """Whether all of a 1-D array are within ±`LIMIT`; NaN is not."""
     real = values.dtype.type
@@ -91,7 +91,7 @@ def below_limit(values: Array) -> bool:
     return beyond == zero
 
 
-@kernel
+@part
 def largest(values: Array) -> float:
     """Largest absolute value of a 1-D array; infinity if one is NaN."""
     real = values.dtype.type
@@ -103,7 +103,7 @@ def largest(values: Array) -> float:
     return math.inf if unordered > zero else float(result)
 
 
-@kernel
+@part
 def changes_below_limit(learner: LearnerArrays) -> bool:
     """Write the changes, score × signal / n_rows, and say whether every input × change is within ±`LIMIT`."""
     layout, values, scores, signals, changes = (
@@ -128,7 +128,7 @@ def changes_below_limit(learner: LearnerArrays) -> bool:
     return fine
 
 
-@kernel
+@part
 def outer_products(here: Place, first: int, last: int, values: Array, changes: Array, direction: Array) -> None:
     """Δ_ij = Σ_rows x_i change_j for the inputs ``first`` ≤ i < ``last`` of a layer, into a vector, row by row.
 
@@ -155,7 +155,7 @@ def outer_products(here: Place, first: int, last: int, values: Array, changes: A
                     weights[i, j] += x_i * change_of[j]
 
 
-@kernel
+@part
 def ascend(learner: LearnerArrays, time: float, has_direction: bool) -> None:
     """One optimizer step on every layer, each with its own learning rate.
 
@@ -215,7 +215,7 @@ def ascend(learner: LearnerArrays, time: float, has_direction: bool) -> None:
             )
 
 
-@kernel
+@part
 def update(learner: LearnerArrays, time: float) -> bool:
     """Move every parameter by its trace × signal, or where there are no traces by its input × score × signal.
 

@@ -8,7 +8,7 @@ Every environment row has a trace of its own for every parameter, so that episod
 from __future__ import annotations
 
 from coagent_rl.arrays import N_UPDATES, TRACE_DECAY, LearnerArrays
-from coagent_rl.kernel import TINY, Array, flush, kernel
+from coagent_rl.kernel import TINY, Array, copy, flush, part
 from coagent_rl.networks.layout import Place, place, weights_of
 
 # What a delay line, `LearnerArrays.store` of shape (depth, 3, n_rows, width), holds of each of the last steps; of the starts
@@ -16,7 +16,7 @@ from coagent_rl.networks.layout import Place, place, weights_of
 PAST_VALUES, PAST_SCORES, PAST_STARTS = range(3)
 
 
-@kernel
+@part
 def accumulate_layer(here: Place, values: Array, scores: Array, start: bool, decay: float, trace: Array) -> None:
     """Accumulating trace e ← decay·e + x ⊗ score of one layer in one row, cleared first where an episode starts.
 
@@ -51,7 +51,7 @@ def accumulate_layer(here: Place, values: Array, scores: Array, start: bool, dec
             biases[j] = flush(keep * biases[j] + score[j], tiny, zero)
 
 
-@kernel
+@part
 def accumulate(learner: LearnerArrays, episode_starts: Array) -> None:
     """Accumulate the traces of all layers and rows from the values and scores of the present step, if there are traces.
 
@@ -67,7 +67,7 @@ def accumulate(learner: LearnerArrays, episode_starts: Array) -> None:
             accumulate_layer(here, values[row], scores[row], episode_starts[row], decay, traces[row])
 
 
-@kernel
+@part
 def accumulate_delayed(learner: LearnerArrays, episode_starts: Array) -> None:
     """Accumulate traces of which layer l, of L, lags L - l steps behind: every layer lives that far in the past.
 
@@ -83,9 +83,9 @@ def accumulate_delayed(learner: LearnerArrays, episode_starts: Array) -> None:
     layout, traces, past = learner.layout, learner.traces, learner.store
     depth, steps_before, decay = layout.shape[0], int(learner.counters[N_UPDATES]), learner.settings[TRACE_DECAY]
     now = steps_before % depth
-    past[now, PAST_VALUES] = learner.values
-    past[now, PAST_SCORES] = learner.scores
     for row in range(traces.shape[0]):
+        copy(learner.values[row], past[now, PAST_VALUES, row])
+        copy(learner.scores[row], past[now, PAST_SCORES, row])
         past[now, PAST_STARTS, row, 0] = episode_starts[row]
     for index in range(depth):
         lag = depth - 1 - index
@@ -98,7 +98,7 @@ def accumulate_delayed(learner: LearnerArrays, episode_starts: Array) -> None:
             accumulate_layer(here, past[then, PAST_VALUES, row], past[then, PAST_SCORES, row], started, decay, traces[row])
 
 
-@kernel
+@part
 def three_factor_update(learner: LearnerArrays) -> None:
     """Δ = trace × signal, averaged over the rows: every unit's three-factor update, written into ``learner.direction``."""
     layout, direction, traces, signals = learner.layout, learner.direction, learner.traces, learner.signals

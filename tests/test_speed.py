@@ -178,7 +178,7 @@ def test_the_compiled_rule_is_faster_than_numpy() -> None:
 def test_adam_is_made_of_vector_instructions() -> None:
     """Compiled anew, because what comes from disk has no assembler text."""
     options = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
-    inlined = njit(forceinline=True, **options)(step.py_func)
+    inlined = njit(forceinline=True, **options)(step)
 
     @njit(**options)
     def compiled(direction, parameters, first, second):  # of all optimizers only Adam is left

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from coagent_rl.arrays import NOISE_STEP, Arrays, named, structure
-from coagent_rl.kernel import Array, exact_kernel, kernel, releasing_kernel
+from coagent_rl.kernel import Array, copy, exact_kernel, part, releasing_kernel
 from coagent_rl.pointers import call_critic, call_environment, call_forward, call_rule
 
 # Why a block ended.
@@ -122,8 +122,9 @@ def normalise(
         normalise_observations(settings, obs_mean, obs_var, observations, normal_observations)
         normalise_observations(settings, obs_mean, obs_var, ends, normal_ends)
     else:
-        normal_observations[:] = observations
-        normal_ends[:] = ends
+        for row in range(n_rows):
+            copy(observations[row], normal_observations[row])
+            copy(ends[row], normal_ends[row])
     if trains:
         for row in range(n_rows):
             returns[row] = returns[row] * settings[GAMMA] + rewards[row]
@@ -194,7 +195,7 @@ def train_block(
     noise_step, last_noise = int(counters[NOISE_STEP]), noise.shape[0]
     n_draws = draws.shape[1]
     sampled = int(plan[MODE])
-    while step < plan[MOST_STEPS] and noise_step < last_noise and cursor.max() < n_draws:
+    while step < plan[MOST_STEPS] and noise_step < last_noise and all_below(n_draws, cursor):
         if not call_forward(addresses[3], network, acting, observations, noise, noise_step, sampled):
             return ACTOR_NOT_FINITE, step
         counters[NOISE_STEP] = noise_step
@@ -210,8 +211,7 @@ def train_block(
         for row in range(n_rows):
             all_rewards[step, row] = episode_rewards[row, int(all_rewards[step, row])]
             all_dones[step, row] = dones[row]
-            for k in range(before.shape[1]):
-                before[row, k] = observations[row, k]
+            copy(observations[row], before[row])
             terminated[row] = dones[row] and not cut[row]
             ignored[row] = cut[row] and plan[IGNORES_CUTS] > 0.0
         if normaliser[NORMALISES] > 0.0:
@@ -219,13 +219,11 @@ def train_block(
         else:
             for row in range(n_rows):
                 rewards[row] = raw_rewards[row]
-                for k in range(before.shape[1]):
-                    observations[row, k] = raw_observations[row, k]
-                    ends[row, k] = raw_ends[row, k]
+                copy(raw_observations[row], observations[row])
+                copy(raw_ends[row], ends[row])
         for row in range(n_rows):
             if not dones[row]:
-                for k in range(before.shape[1]):
-                    ends[row, k] = observations[row, k]
+                copy(observations[row], ends[row])
         clip_rewards(plan[REWARD_CLIP], rewards)
         if plan[CLIPS_OUTPUTS] > 0.0:
             for row in range(n_rows):
@@ -248,7 +246,16 @@ def train_block(
     return why, step
 
 
-@kernel
+@part
+def all_below(limit: int, numbers: Array) -> bool:
+    """Whether all numbers of a vector are below the limit."""
+    fine = True
+    for k in range(numbers.size):
+        fine = fine and numbers[k] < limit
+    return fine
+
+
+@part
 def clip_rewards(limit: float, rewards: Array) -> None:
     """Clip rewards to ±limit where that is positive, unless one of them is not finite: that must be noticed."""
     if limit > 0.0:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from coagent_rl.arrays import LearnerArrays
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, part
 from coagent_rl.networks.layout import TEMPERATURE, place, weights_of
 from coagent_rl.networks.units import DETERMINISTIC, slope
 
 
-@kernel
+@part
 def chain_rule(weights: Array, scores_above: Array, slopes: Array, scores: Array) -> None:
     """s_i = m'(z_i) Σ_j w_ij s_j, the derivative of log π(action) with respect to z_i.
 
@@ -28,7 +28,7 @@ def chain_rule(weights: Array, scores_above: Array, slopes: Array, scores: Array
         scores[i] = slopes[i] * total
 
 
-@kernel
+@part
 def scores_within_coagents(learner: LearnerArrays) -> None:
     """Write the scores of the deterministic layers, from those of the layers above, down to the first layer.
 

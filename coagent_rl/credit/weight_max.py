@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coagent_rl.arrays import Arrays, LearnerArrays, named
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
 from coagent_rl.networks.layout import place, weights_of
 from coagent_rl.optimizers import ascend, below_limit, update
@@ -13,14 +13,14 @@ from coagent_rl.traces import accumulate, accumulate_delayed, three_factor_updat
 NORM_ORDER, TRACE_GAIN = range(2)
 
 
-@kernel
+@part
 def growth_of_norm(weight: float, change: float, norm_order: float) -> float:
     """p |w|^(p-1) sgn(w) Δw, the first-order change of |w|^p."""
     slope = norm_order * abs(weight) ** (norm_order - 1.0)
     return slope * change if weight > 0 else (-slope * change if weight < 0 else 0.0)
 
 
-@kernel
+@part
 def outgoing_weight_growth(weights: Array, trace: Array, signal_above: Array, norm_order: float, signal: Array) -> None:
     """R_i = Σ_j p |w_ij|^(p-1) sgn(w_ij) Δw_ij with Δw_ij = e_ij R_j, the first-order change of ‖w_i‖_p^p.
 
@@ -49,7 +49,7 @@ def outgoing_weight_growth(weights: Array, trace: Array, signal_above: Array, no
         signal[i] = total
 
 
-@kernel
+@part
 def present_weight_growth(weights: Array, values: Array, changes_above: Array, norm_order: float, signal: Array) -> None:
     """`outgoing_weight_growth` without traces: there e_ij = h_i s_j, so Δw_ij = h_i (s_j R_j).
 
@@ -75,7 +75,7 @@ def present_weight_growth(weights: Array, values: Array, changes_above: Array, n
         signal[i] = total
 
 
-@kernel
+@part
 def hidden_signals(learner: LearnerArrays, from_the_top: bool) -> None:
     """Write the signals of all hidden units and rows, from how their outgoing weights are about to change.
 
@@ -103,7 +103,7 @@ def hidden_signals(learner: LearnerArrays, from_the_top: bool) -> None:
                 present_weight_growth(weights, units, change, norm_order, below)
 
 
-@kernel
+@part
 def listen_at_the_output(learner: LearnerArrays, reinforcements: Array) -> None:
     """The signals of the output layer's units are what the critic tells them; see `coagent_rl.credit.reinforce.listen`."""
     slot = place(learner.layout, learner.layout.shape[0] - 1).slot

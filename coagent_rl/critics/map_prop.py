@@ -74,14 +74,18 @@ def map_prop_td(
     output = place(learner.layout, learner.layout.shape[0] - 1).slot
     step = int(learner.counters[NOISE_STEP])
     learner.counters[NOISE_STEP] = step + 1
-    forward(structure(learner), learner.activity, given.next_observations, learner.noise, step + 1, SAMPLE)
+    for is_present in range(2):  # a loop, so that the forward pass is compiled into this function once
+        states, noise_step = (observations, step) if is_present else (given.next_observations, step + 1)
+        forward(structure(learner), learner.activity, states, learner.noise, noise_step, int(SAMPLE))
+        for row in range(rewards.size):
+            value = learner.means[row, output]
+            if is_present:
+                td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - value
+            else:
+                td_errors[row] = rewards[row]
+                if not given.terminated[row]:
+                    td_errors[row] += learner.options[DISCOUNT] * value
     for row in range(rewards.size):
-        td_errors[row] = rewards[row]
-        if not given.terminated[row]:
-            td_errors[row] += learner.options[DISCOUNT] * learner.means[row, output]
-    forward(structure(learner), learner.activity, observations, learner.noise, step, SAMPLE)
-    for row in range(rewards.size):
-        td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - learner.means[row, output]
         if not math.isfinite(td_errors[row]):
             return False
     tell_all(td_errors, reinforcements)

@@ -9,6 +9,7 @@ import numpy as np
 import torch as th
 
 from coagent_rl.arrays import (
+    NOISE_STEP,
     SIGNALS,
     TRACE_DECAY,
     Arrays,
@@ -229,7 +230,8 @@ def neurons_with_rewards(
     if not rewards_as_reinforcements(learners, actor, transition, time, td_errors, reinforcements):
         return False
     # In this mode no noise is read: any array of its type will do.
-    forward(structure(targets), targets.activity, given.next_observations, targets.activity, 0, MEAN)
+    step = int(targets.counters[NOISE_STEP])
+    forward(structure(targets), targets.activity, given.next_observations, targets.activity, step, int(MEAN))
     return judge_neurons(named(actor), learners, given, time, td_errors, reinforcements)
 
 

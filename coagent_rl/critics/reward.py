@@ -6,11 +6,11 @@ import math
 
 from coagent_rl.arrays import Arrays, transition_of
 from coagent_rl.critics.critic import Critic
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import all_finite
 
 
-@kernel
+@part
 def tell_all(td_errors: Array, reinforcements: Array) -> None:
     """R_i = δ for every unit i: td_errors of shape (n_rows,) into reinforcements of shape (n_rows, width)."""
     for row in range(td_errors.size):

@@ -48,15 +48,20 @@ def td_lambda(
         if not math.isfinite(rewards[row]):
             return False
     output = place(learner.layout, learner.layout.shape[0] - 1).slot
-    # Deterministic units read no noise: any array of its type will do.
-    forward(structure(learner), learner.activity, given.next_observations, learner.activity, 0, MEAN)
+    for is_present in range(2):  # a loop, so that the forward pass is compiled into this function once
+        states = observations if is_present else given.next_observations
+        # Deterministic units read no noise: any array and any step of it will do. Constants in this call, which int() makes
+        # a number like others, would have the forward pass compiled once more for them alone.
+        forward(structure(learner), learner.activity, states, learner.activity, is_present, int(MEAN))
+        for row in range(rewards.size):
+            value = learner.values[row, output]
+            if is_present:
+                td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - value
+            else:
+                td_errors[row] = rewards[row]
+                if not given.terminated[row]:
+                    td_errors[row] += learner.options[DISCOUNT] * value
     for row in range(rewards.size):
-        td_errors[row] = rewards[row]
-        if not given.terminated[row]:
-            td_errors[row] += learner.options[DISCOUNT] * learner.values[row, output]
-    forward(structure(learner), learner.activity, observations, learner.activity, 0, MEAN)
-    for row in range(rewards.size):
-        td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - learner.values[row, output]
         if not math.isfinite(td_errors[row]):
             return False
         learner.scores[row, output] = 1.0

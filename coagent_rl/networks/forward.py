@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from coagent_rl.arrays import MEANS, NOISE_STEP, VALUES, Arrays, LearnerArrays, named, structure
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE, Place, place, weights_of
 from coagent_rl.networks.units import (
     CATEGORICAL,
@@ -37,7 +37,7 @@ def all_finite(rows: Array) -> bool:
     return True
 
 
-@kernel
+@part
 def n_means(here: Place) -> int:
     """How many entries of the means a layer has: means and standard deviations, all probabilities, or one a value."""
     if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
@@ -45,7 +45,7 @@ def n_means(here: Place) -> int:
     return max(here.n_pre, here.n_values)
 
 
-@kernel
+@part
 def means_of_pre_activations(here: Place, temperature: float, deviation: float, biases: Array, means: Array) -> None:
     """Replace the pre-activations that ``means`` begins with by what `layer_means` leaves there."""
     n_pre, n = here.n_pre, here.n_values
@@ -66,7 +66,7 @@ def means_of_pre_activations(here: Place, temperature: float, deviation: float, 
                 means[n + j] = math.exp(biases[n_pre + j]) if learned else deviation
 
 
-@kernel
+@part
 def layer_means(
     here: Place, temperature: float, deviation: float, weights: Array, biases: Array, inputs: Array, means: Array
 ) -> None:
@@ -143,7 +143,7 @@ def act(arrays: Arrays, observations: Array, noise_step: int) -> bool:
     return forward(structure(learner), learner.activity, observations, learner.noise, noise_step, SAMPLE)
 
 
-@kernel
+@part
 def local_scores(learner: LearnerArrays) -> None:
     """Write the scores ∂ log π(values) / ∂z of every stochastic layer and row, from values and means. See `units.score`.
 

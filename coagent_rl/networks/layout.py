@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 
 DISTRIBUTION, ACTIVATION, N_INPUTS, N_PRE, N_VALUES, N_BIASES, WEIGHTS, BIASES, END, INPUTS, SLOT = range(11)
 TEMPERATURE, DEVIATION, RATE_START, RATE_END, LEVELS = range(5)
@@ -48,7 +48,7 @@ def place(layout: Array, index: int) -> Place:
     return Place(distribution, activation, n_inputs, n_pre, n_values, n_biases, weights, biases, end, inputs, slot)
 
 
-@kernel
+@part
 def weights_of(here: Place, parameters: Array) -> Array:
     """Weights of a layer, shape (n_inputs, n_pre), as a view of a vector laid out as the parameters are."""
     return parameters[here.weights : here.biases].reshape(here.n_inputs, here.n_pre)

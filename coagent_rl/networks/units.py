@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.elementary import expm1_of_negative, sigmoid, softplus
 
 # Distributions.
@@ -53,7 +53,7 @@ UNDRAWN = -1.0
 SAMPLE, MOST_LIKELY, MEAN, SAMPLE_HIDDEN = range(4)
 
 
-@kernel
+@part
 def pre_activations(weights: Array, biases: Array, inputs: Array, out: Array) -> None:
     """z_j = b_j + Σ_i x_i w_ij, for weights of shape (n_in, n), biases and out of shape (n,)."""
     n = weights.shape[1]
@@ -65,7 +65,7 @@ def pre_activations(weights: Array, biases: Array, inputs: Array, out: Array) ->
             out[j] += x * weights[i, j]
 
 
-@kernel
+@part
 def activate(activation: int, temperature: float, z: Array) -> None:
     """Replace the pre-activations ``z`` of shape (n,) by the means f(z/T)."""
     scale = z.dtype.type(1.0 / temperature)
@@ -86,7 +86,7 @@ def activate(activation: int, temperature: float, z: Array) -> None:
             z[j] *= scale
 
 
-@kernel
+@part
 def softmax(temperature: float, z: Array) -> None:
     """Replace the logits ``z`` of shape (n,) by exp(z/T) / Σ exp(z/T)."""
     largest = z[0]
@@ -100,7 +100,7 @@ def softmax(temperature: float, z: Array) -> None:
         z[j] /= total
 
 
-@kernel
+@part
 def slope(activation: int, temperature: float, means: Array, out: Array) -> None:
     """∂m/∂z = f'(z/T) / T of shape (n,), computed from the means f(z/T) alone."""
     if activation == SIGMOID:
@@ -121,7 +121,7 @@ def slope(activation: int, temperature: float, means: Array, out: Array) -> None
             out[j] = 1.0 / temperature
 
 
-@kernel
+@part
 def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: Array, values: Array) -> None:
     """Draw one layer's values from its means, or take the most likely ones where ``sampled`` is False.
 
@@ -161,7 +161,7 @@ def draw(distribution: int, sampled: bool, means: Array, n_values: int, noise: A
         values[chosen] = 1.0
 
 
-@kernel
+@part
 def draw_levels(sampled: bool, means: Array, levels: Array, n_values: int, noise: Array, values: Array) -> None:
     """Draw the levels of categorical units, or take the most likely ones where ``sampled`` is False.
 
@@ -188,7 +188,7 @@ def draw_levels(sampled: bool, means: Array, levels: Array, n_values: int, noise
         values[n_values + j] = chosen
 
 
-@kernel
+@part
 def mean_levels(means: Array, levels: Array, n_values: int, values: Array) -> None:
     """Σ_k p_k level_k of each categorical unit, its expected value; shapes as in `draw_levels`."""
     for j in range(n_values):
@@ -205,7 +205,7 @@ def neutral_noise(distribution: int) -> float:
     return UNDRAWN if distribution == CATEGORICAL else 0.5
 
 
-@kernel
+@part
 def score(
     distribution: int,
     activation: int,

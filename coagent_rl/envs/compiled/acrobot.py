@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from coagent_rl.envs.compiled.base import CompiledEnvironment, advance_environments
-from coagent_rl.kernel import Array, exact_kernel
+from coagent_rl.kernel import Array, copy, exact_kernel
 
 DT, MASS_1, MASS_2, LENGTH_1, CENTRE_1, CENTRE_2, INERTIA, MAX_SPEED_1, MAX_SPEED_2, SQUARE, TORQUES = range(11)
 GRAVITY = 9.8
@@ -29,7 +29,7 @@ def draw(rng: np.random.Generator, n: int) -> np.ndarray:
 @exact_kernel
 def reset(constants: Array, draws: Array, state: Array) -> None:
     """Begin with the angles and angular velocities that are drawn."""
-    state[:] = draws
+    copy(draws, state)
 
 
 @exact_kernel

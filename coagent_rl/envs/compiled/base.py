@@ -13,6 +13,8 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from numba import config, njit, types
 
+from coagent_rl.kernel import copy
+
 _COMPILING = threading.Lock()
 
 Vector = types.float64[::1]
@@ -179,7 +181,7 @@ def advance_environments(reset: Any, step: Any, observe: Any, arrays: Any, actio
         cut[row] = truncated and not terminated
         if dones[row]:
             n_ended += 1
-            terminal_observations[row] = observations[row]
+            copy(observations[row], terminal_observations[row])
             lengths[row] = elapsed[row]
             elapsed[row] = 0
             reset(constants, draws[row, cursor[row]], state[row])

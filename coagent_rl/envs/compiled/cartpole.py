@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from coagent_rl.envs.compiled.base import CompiledEnvironment, advance_environments
-from coagent_rl.kernel import Array, exact_kernel
+from coagent_rl.kernel import Array, copy, exact_kernel
 
 GRAVITY, POLE_MASS, TOTAL_MASS, LENGTH, POLE_MASS_LENGTH, FORCE, TAU = range(7)
 MAX_ANGLE, MAX_POSITION, REWARD, LAST_REWARD = range(7, 11)
@@ -23,7 +23,7 @@ def draw(rng: np.random.Generator, n: int) -> np.ndarray:
 @exact_kernel
 def reset(constants: Array, draws: Array, state: Array) -> None:
     """Begin with position, velocity, angle and angular velocity as they are drawn."""
-    state[:] = draws
+    copy(draws, state)
 
 
 @exact_kernel

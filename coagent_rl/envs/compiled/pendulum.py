@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from coagent_rl.envs.compiled.base import CompiledEnvironment, advance_environments
-from coagent_rl.kernel import Array, exact_kernel
+from coagent_rl.kernel import Array, copy, exact_kernel
 
 GRAVITY_TERM, TORQUE_TERM, DT, MAX_TORQUE, MAX_SPEED, SQUARE = range(6)
 
@@ -23,7 +23,7 @@ def draw(rng: np.random.Generator, n: int) -> np.ndarray:
 @exact_kernel
 def reset(constants: Array, draws: Array, state: Array) -> None:
     """Begin with the angle and the angular velocity that are drawn."""
-    state[:] = draws
+    copy(draws, state)
 
 
 @exact_kernel
