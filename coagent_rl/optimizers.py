@@ -28,7 +28,7 @@ def adam_corrections(count: float) -> tuple[float, float]:
     return 1.0 - BETA1**count, math.sqrt(1.0 - BETA2**count)
 
 
-@part
+@kernel
 def step(
     optimizer: int,
     direction: Array,
@@ -81,7 +81,7 @@ def step(
             parameters[k] += α * direction[k] - lost * parameters[k]
 
 
-@part
+@kernel
 def below_limit(values: Array) -> bool:
     """Whether all of a 1-D array are within ±`LIMIT`; NaN is not."""
     real = values.dtype.type

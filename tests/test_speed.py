@@ -1,5 +1,6 @@
 """What makes training fast stays so, and what measures it measures what it says. No absolute times."""
 
+import ast
 import json
 import platform
 import re
@@ -7,12 +8,14 @@ import shlex
 import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numba import njit
 from stable_baselines3.common.callbacks import BaseCallback
 
+import coagent_rl
 from benchmarks import speed, speed_contenders, speed_processes, speed_report
 from coagent_rl import MAPProp, Reinforce, WeightMax
 from coagent_rl.agents import block
@@ -178,7 +181,7 @@ def test_the_compiled_rule_is_faster_than_numpy() -> None:
 def test_adam_is_made_of_vector_instructions() -> None:
     """Compiled anew, because what comes from disk has no assembler text."""
     options = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
-    inlined = njit(forceinline=True, **options)(step)
+    inlined = njit(forceinline=True, **options)(step.py_func)
 
     @njit(**options)
     def compiled(direction, parameters, first, second):  # of all optimizers only Adam is left
@@ -330,3 +333,23 @@ def test_a_part_is_measured_into_a_folder_of_its_own(tmp_path, monkeypatch) -> N
     assert {len(record["microseconds"]) for record in measured["contenders"]} == {2}
     assert measured["machine"]["versions"]["numpy"] == np.__version__
     assert speed.PAGE.read_text(encoding="utf-8") == published
+
+
+def test_no_part_of_a_kernel_is_called_from_python() -> None:
+    """There it would run as plain Python: only what looks at a single sample, or is made once, may do so."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in Path(coagent_rl.__file__).parent.rglob("*.py")}
+
+    def decorators(node: ast.AST) -> set[str]:
+        return {ast.unparse(d).partition("(")[0] for d in getattr(node, "decorator_list", ())}
+
+    compiled = {"kernel", "part", "exact_kernel", "releasing_kernel", "njit"}
+    parts = {node.name for tree in trees.values() for node in tree.body if "part" in decorators(node)}
+    assert {"update", "accumulate", "named"} < parts
+    called = set()
+    for path, tree in trees.items():
+        imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and not compiled & decorators(function):
+                names = {ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+                called |= {(path.stem, name) for name in names & parts & imported if path.parent.name != "analysis"}
+    assert called == {("batch", "n_means")}
