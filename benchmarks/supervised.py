@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.random_search import log_uniform, read_trials
 from benchmarks.runs import RESULTS
-from benchmarks.supervised_figures import BOSTON, FIGURES, IMAGES, RULES, WALK, Figure, Line, System, curve_of
+from benchmarks.supervised_figures import BASELINES, BOSTON, FIGURES, IMAGES, RULES, WALK, Figure, Line, System, curve_of
 from benchmarks.tables import interval
 from coagent_rl.envs.piecewise_random_walk import PiecewiseRandomWalk
 from coagent_rl.files import write_whole
@@ -253,7 +253,8 @@ def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
         panels.setdefault(line.panel, []).append(line)
     n_columns = min(len(panels), 4 if len(panels) % 2 == 0 and len(panels) > 2 else 3)
     n_rows = -(-len(panels) // n_columns)
-    styles = looks(list(dict.fromkeys(line.label for line in figure.lines)))
+    # The paper's agents come first, so that they have the same colours in all figures.
+    styles = looks(list(dict.fromkeys([*BASELINES, *(line.label for line in figure.lines)])))
     with applied():
         drawn = matplotlib.figure.Figure(figsize=(3.2 * n_columns + 1.8, 3.0 * n_rows), layout="constrained")
         for axes, (panel, lines) in zip(drawn.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
@@ -265,10 +266,13 @@ def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
                 mean, error = values.mean(axis=0), values.std(axis=0, ddof=min(len(values) - 1, 1)) / np.sqrt(len(values))
                 style = styles[line.label]
                 axes.plot(epochs, mean, label=line.label, color=style.colour, linestyle=style.dashes)
-                axes.fill_between(epochs, mean - error, mean + error, color=style.colour, alpha=0.2, linewidth=0)
+                low = np.maximum(mean - error, values.min(axis=0))  # an error is never negative
+                axes.fill_between(epochs, low, mean + error, color=style.colour, alpha=0.2, linewidth=0)
             axes.set_title(panel)
             axes.set_xlabel("segments" if lines[0].system.data == WALK else "epochs")
             axes.set_ylabel(measured(lines))
+            if lines[0].system.data not in IMAGES:
+                axes.set_yscale("log")
         for axes in drawn.axes[len(panels) :]:
             axes.set_axis_off()
         handles = {line.get_label(): line for axes in drawn.axes for line in axes.lines}

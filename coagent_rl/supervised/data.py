@@ -85,14 +85,25 @@ def _mnist(download: bool) -> Data:
             ) from error
         images = np.concatenate([part.reshape(len(part), -1) for part in parts[::2]])
         labels = np.concatenate(parts[1::2])
+        del parts  # memory is what limits here
     else:
         images, labels = _from_openml("mnist_784")
     if images.shape != (70_000, 784) or labels.shape != (70_000,):
         raise ValueError(f"MNIST must be 70 000 images of 784 pixels, not {images.shape} and {labels.shape}.")
-    inputs = images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
-    samples = Samples(inputs, labels.astype(np.int64))
-    training, validation = _split(Samples(samples.X[:60_000], samples.y[:60_000]), 10_000, 50, True)
-    return Data(training, validation, Samples(samples.X[60_000:], samples.y[60_000:]))
+    labels = labels.astype(np.int64)
+    training, validation = _split(Samples(images[:60_000], labels[:60_000]), 10_000, 50, True)
+    pixels = [training.X, validation.X, images[60_000:].copy()]
+    targets = (training.y, validation.y, labels[60_000:])
+    del images, training, validation
+    return Data(*(Samples(_in_unit_range(pixels.pop(0)), y) for y in targets))
+
+
+def _in_unit_range(pixels: np.ndarray) -> np.ndarray:
+    """Pixels from 0 to 255 → [-1, 1], float32, without a second array of that size."""
+    inputs = pixels.astype(np.float32)
+    inputs /= np.float32(127.5)
+    inputs -= np.float32(1.0)
+    return inputs
 
 
 def _boston(download: bool) -> Data:
