@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.test_study import bits, reference, run_quietly, wrapped  # noqa: F401 (a fixture)
+from tests.test_study import bits, run_quietly, wrapped
 
 # ---------------------------------------------------------------------- clusters
 
@@ -43,11 +43,13 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path) -> None:
         assert names == {"config.yml", "args.yml", "0.monitor.csv", "CartPole-v1.zip", "summary.json"}
 
 
-def test_a_local_ray(reference, tmp_path, monkeypatch) -> None:
+def test_a_local_ray(tmp_path, monkeypatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (the extra ray)")
     monkeypatch.setenv("HOME", str(tmp_path))  # where it keeps a token
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    assert bits(run_quietly(backend="ray", n_jobs=2, folder=tmp_path / "study")) == bits(reference)
+    assert bits(run_quietly(backend="ray", n_jobs=2, folder=tmp_path / "study")) == bits(
+        run_quietly(folder=tmp_path / "reference")
+    )
 
 
 @pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
