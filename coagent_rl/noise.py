@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,27 @@ def correlate(block: Array, last: Array, rate: float) -> None:
             for k in range(block.shape[2]):
                 last[row, k] = keep * last[row, k] + fresh * block[t, row, k]
                 block[t, row, k] = last[row, k]
+
+
+@kernel
+def persist(block: Array, last: Array, chances: Array, kept: Array) -> None:
+    """Noise that stays: x_t = x_{t-1} with a probability of its own for every column, and what was drawn otherwise.
+
+    A unit that keeps its random number acts alike in states alike, so that what it tries lasts for some steps, while at each
+    step alone it is as random as ever.
+
+    Args:
+        block: fresh noise, shape (n_steps, n_rows, width), overwritten with x.
+        last: x before the block, shape (n_rows, width), overwritten with the block's last.
+        chances: uniform on [0, 1), of the block's shape.
+        kept: probabilities of staying, shape (width,).
+    """
+    for t in range(block.shape[0]):
+        for row in range(block.shape[1]):
+            for k in range(block.shape[2]):
+                if chances[t, row, k] < kept[k]:
+                    block[t, row, k] = last[row, k]
+                last[row, k] = block[t, row, k]
 
 
 class Noise:
@@ -68,6 +90,7 @@ class Noise:
         exploration_probability: float = 1.0,
         correlation_rate: float = 1.0,
         overlapping: bool = False,
+        persistence: Sequence[float] = (),
     ) -> None:
         """Draw the next block; the cursor stays where it is.
 
@@ -76,16 +99,22 @@ class Noise:
             exploration_probability: of each hidden unit at each step; the others take their most likely value.
             correlation_rate: θ of `correlate`, in a network of Gaussian units; 1 for white noise.
             overlapping: let the block begin with the last step of the block before.
+            persistence: probability of each layer's units to keep their noise from one step to the next; see `persist`.
         """
         if overlapping and self.block.size:
             self.last = self.block[-1].copy()
         self._before_block = copy.deepcopy((self.rng, self.last))
         self.block = network.draw_noise(self.rng, max(2, NOISE_BLOCK // n_rows), n_rows)
-        if overlapping or correlation_rate < 1.0:
+        if overlapping or correlation_rate < 1.0 or any(persistence):
             if self.last is None or self.last.shape != self.block.shape[1:]:
                 self.last = network.draw_noise(self.rng, 1, n_rows)[0]
             if overlapping:
                 self.block = np.concatenate([self.last[None], self.block])
             if correlation_rate < 1.0:
                 correlate(self.block, self.last, correlation_rate)
+            if any(persistence):
+                kept = np.zeros(network.width)
+                for index, chance in enumerate(persistence):
+                    kept[network.slot(index)] = chance
+                persist(self.block, self.last, self.rng.random(self.block.shape, dtype=np.float32), kept)
         network.silence(self.block, self.rng, exploration_probability)

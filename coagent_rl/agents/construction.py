@@ -335,7 +335,8 @@ class Construction(SavedAlgorithm):
 
     def _draw_noise(self, noise: Noise) -> None:
         """Draw the next block of the actor's noise."""
-        noise.draw_block(self.policy.actor, self.n_envs, self.policy.exploration_probability)
+        policy = self.policy
+        noise.draw_block(policy.actor, self.n_envs, policy.exploration_probability, persistence=policy.noise_persistence)
 
     def _value_critic(self) -> Critic:
         """The critic of state values, which all units share."""

@@ -146,6 +146,7 @@ class NoisyNeurons(CoagentAlgorithm):
         }
 
     def _draw_noise(self, noise: Noise) -> None:
+        rate, policy = float(self.noise_correlation_rate), self.policy
         noise.draw_block(
-            self.policy.actor, self.n_envs, self.policy.exploration_probability, float(self.noise_correlation_rate)
+            policy.actor, self.n_envs, policy.exploration_probability, rate, persistence=policy.noise_persistence
         )

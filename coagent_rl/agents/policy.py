@@ -77,6 +77,15 @@ def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int]) -> list[Lay
     return [Layer(kind, n) for kind, n in zip(kinds, sizes, strict=True)]
 
 
+def _per_layer(persistence: float | Sequence[float], depth: int) -> tuple[float, ...]:
+    given: list[Any] = list(persistence) if isinstance(persistence, Sequence | np.ndarray) else [persistence] * depth
+    if len(given) != depth or not all((p == 0 or is_positive(p)) and p < 1 for p in given):
+        raise ValueError(
+            f"noise_persistence must lie in [0, 1), a number or one for each of the {depth} layers, not {persistence!r}."
+        )
+    return tuple(float(p) for p in given)
+
+
 def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
     """Give the Gaussian layers their variances, a number for all or one each."""
     n_gaussian = sum(layer.has_deviation for layer in layers)
@@ -115,6 +124,9 @@ class CoagentPolicy(BasePolicy):
             value), ``"mean"`` (hidden units pass their means on), ``"sample_hidden"`` (hidden units sample, the output takes
             its most likely action).
         exploration_probability: chance of each hidden unit to draw its value, see `ReinforceThomas`.
+        noise_persistence: chance of each unit to keep its random number from one step of training to the next, a number for
+            all or one per layer, input side → output: what it tries lasts for some steps (`coagent_rl.noise.persist`). The
+            score is that of fresh noise. `predict` draws afresh.
         seed: of the initial parameters and of the noise of `predict`.
     """
 
@@ -134,6 +146,7 @@ class CoagentPolicy(BasePolicy):
         has_critic: bool = True,
         deterministic_mode: str = "sample_hidden",
         exploration_probability: float = 1.0,
+        noise_persistence: float | Sequence[float] = 0.0,
         seed: int | None = None,
     ) -> None:
         n_inputs = observation_size(observation_space)
@@ -155,6 +168,7 @@ class CoagentPolicy(BasePolicy):
             "has_critic": has_critic,
             "deterministic_mode": deterministic_mode,
             "exploration_probability": exploration_probability,
+            "noise_persistence": noise_persistence,
         }
         self._bounds = (action_space.low, action_space.high) if isinstance(action_space, spaces.Box) else None
         self.exploration_probability = exploration_probability
@@ -164,6 +178,7 @@ class CoagentPolicy(BasePolicy):
         self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
+        self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
         self.critic: Network | None = None
         if has_critic:
             hidden = [Layer(critic_units, n) for n in critic_sizes]
