@@ -103,7 +103,10 @@ def markdown(cells: dict[str, dict[str, float]]) -> str:
     for (algorithm, env_id), networks in sorted(rows.items()):
         entries = []
         for way in WAYS:
-            values = np.array([found[way] for found in networks])
+            values = np.array([found[way] for found in networks if way in found])
+            if not values.size:
+                entries.append("")
+                continue
             digits = 2 if np.abs(values).max() < 10 else 1
             spread = f" ± {values.std(ddof=1):.{digits}f}" if values.size > 1 else ""
             entries.append(f"{values.mean():.{digits}f}{spread}")
@@ -122,29 +125,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("algorithms", nargs="+", choices=list(ALGORITHMS), metavar="algorithm")
     p.add_argument("--seeds", default="0-4")
     p.add_argument("--envs", nargs="+", help="[all for which there are networks]")
+    p.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     p.add_argument("--log-folder", type=Path, help="where train.py made runs, whose networks are evaluated too")
-    p.add_argument("--n-episodes", type=int, default=100)
+    p.add_argument("--n-episodes", type=int, default=50)
     p.add_argument("--n-jobs", type=int, default=1)
     arguments = p.parse_args(argv)
     seeds = parse_seeds(arguments.seeds)
     networks = []
     for algorithm in arguments.algorithms:
-        there = kept(algorithm, seeds)
+        known = kept(algorithm, seeds)
         if arguments.log_folder is not None:
-            there += [run for run in trained(algorithm, arguments.log_folder, seeds) if run[:2] not in [k[:2] for k in there]]
-        networks += [(algorithm, *run) for run in there if arguments.envs is None or run[0] in arguments.envs]
+            more = trained(algorithm, arguments.log_folder, seeds)
+            known += [run for run in more if run[:2] not in [there[:2] for there in known]]
+        networks += [(algorithm, *run) for run in known if arguments.envs is None or run[0] in arguments.envs]
     if not networks:
         p.error(f"there are no networks of {', '.join(arguments.algorithms)} with the seeds {arguments.seeds}")
     before: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     if before and before["n_episodes"] != arguments.n_episodes:
         p.error(f"{FILE} was made with {before['n_episodes']} episodes each: delete it to make it anew")
     cells = before.get("mean_returns", {})
-    missing = [run for run in networks if f"{run[0]} {run[1]} {run[2]}" not in cells]
+    jobs = []
+    for run in networks:
+        there = cells.get(f"{run[0]} {run[1]} {run[2]}", {})
+        if ways := [way for way in arguments.ways if way not in there]:
+            jobs.append((*run, ways))
     results = Parallel(n_jobs=arguments.n_jobs, return_as="generator")(
-        delayed(scores)(*run, list(WAYS), arguments.n_episodes) for run in missing
+        delayed(scores)(*job, arguments.n_episodes) for job in jobs
     )
-    for (algorithm, env_id, seed, _), found in zip(missing, results, strict=True):
-        cells[f"{algorithm} {env_id} {seed}"] = found
+    for (algorithm, env_id, seed, *_), found in zip(jobs, results, strict=True):
+        cells.setdefault(f"{algorithm} {env_id} {seed}", {}).update(found)
         write_json(FILE, {"n_episodes": arguments.n_episodes, "mean_returns": cells})
     text = markdown(cells)
     write_text(FILE.with_suffix(".md"), text)
