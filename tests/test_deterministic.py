@@ -45,7 +45,9 @@ def policy(name: str, **kwargs: Any) -> tuple[CoagentPolicy, np.ndarray]:
     kind, observations, actions, arguments = POLICIES[name]
     made = kind(observations, actions, seed=1, **{**arguments, **kwargs})
     for index in range(made.actor.depth):
-        made.actor.weights(index)[:] *= 2
+        made.actor.weights(index)[:] *= 3
+        if index:  # units that fire half of the time on average
+            made.actor.biases(index)[:] -= made.actor.weights(index).sum(axis=0) / 2
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 4)).astype(np.float32) if observations is BOX else rng.integers(2, 7, 200)
     return made, x
