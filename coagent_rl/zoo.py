@@ -99,7 +99,7 @@ def register() -> None:
 
 
 def _table(algorithm: str) -> str:
-    return f"{__name__}.hyperparameters.{algorithm}"
+    return f"coagent_rl.zoo.hyperparameters.{algorithm}"  # __name__ may be "__main__"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
