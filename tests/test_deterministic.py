@@ -162,6 +162,34 @@ def test_mode_is_kept_with_the_model(tmp_path) -> None:
     np.testing.assert_array_equal(model.predict(x, deterministic=True)[0], loaded.predict(x, deterministic=True)[0])
 
 
+@pytest.mark.parametrize("name", POLICIES)
+def test_default_is_what_was_measured_to_be_best(name) -> None:
+    """All random units sampled where actions are discrete; the mean action where noise would be added to it."""
+    marginal = name in ("gaussian", "no noise", "bounded")
+    assert policy(name)[0].deterministic_mode == ("marginal" if marginal else "hashed")
+
+
+def test_onnx_gives_the_same_actions(tmp_path) -> None:
+    pytest.importorskip("onnxscript", reason="onnx and onnxscript are not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+    class Deterministic(th.nn.Module):
+        def __init__(self, made: CoagentPolicy) -> None:
+            super().__init__()
+            self.policy = made
+
+        def forward(self, observation: th.Tensor) -> th.Tensor:
+            return self.policy(observation, deterministic=True)
+
+    for name in ("bernoulli", "gaussian", "bounded"):
+        for mode in ("marginal", "mean", "most_likely"):
+            made, x = policy(name, deterministic_mode=mode)
+            file, dynamic = str(tmp_path / "policy.onnx"), ({0: th.export.Dim("n")},)
+            th.onnx.export(Deterministic(made), (th.as_tensor(x),), file, input_names=["x"], dynamic_shapes=dynamic)
+            actions = runtime.InferenceSession(file).run(None, {"x": x[:50]})[0]
+            np.testing.assert_allclose(actions, made.predict(x[:50], deterministic=True)[0], atol=1e-5)
+
+
 @pytest.mark.parametrize("value", [0, -1, 2.5, "8"])
 def test_number_of_samples_is_checked(value) -> None:
     with pytest.raises(ValueError, match="marginal_samples must be a whole number from 1"):

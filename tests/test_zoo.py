@@ -80,7 +80,9 @@ def test_registered_twice_is_as_once() -> None:
 @needs_zoo
 def test_train_and_enjoy(tmp_path) -> None:
     where = ("--algo", "weight_max", "--env", "CartPole-v1", "-f", "logs", "--seed", "1")
-    text = command(tmp_path, "train", *where, "-n", "600", "--eval-freq", "300", "--eval-episodes", "1", "--save-freq", "300")
+    text = command(
+        tmp_path, "train", *where, "-n", "600", "--eval-freq", "300", "--eval-episodes", "1", "--save-freq", "300"
+    )
     assert "critic_lambda" in text  # the settings of the package's own file
     folder = tmp_path / "logs" / "weight_max" / "CartPole-v1_1"
     for name in ("CartPole-v1.zip", "best_model.zip", "rl_model_300_steps.zip", "CartPole-v1/config.yml"):
@@ -110,9 +112,7 @@ def test_replay_buffer_and_normaliser(tmp_path) -> None:
 def test_optimize_and_train_the_winner(tmp_path, algorithm) -> None:
     where = ("train", "--algo", algorithm, "--env", "CartPole-v1", "-f", "logs", "--storage", "s.log", "--study-name", "s")
     length = ("-n", "300", "--eval-episodes", "1")
-    text = command(
-        tmp_path, *where, *length, "-optimize", "--n-trials", "2", "--n-evaluations", "1", "--no-optim-plots"
-    )
+    text = command(tmp_path, *where, *length, "-optimize", "--n-trials", "2", "--n-evaluations", "1", "--no-optim-plots")
     assert "Best trial" in text
     assert "actor_learning_rate.ratio_1" in text
     assert "Loading from Optuna study" in command(tmp_path, *where, *length, "--eval-freq", "-1", "--trial-id", "1")

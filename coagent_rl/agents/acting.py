@@ -247,7 +247,9 @@ class ActingPolicy(BasePolicy):
 
     def _check_box(self, what: str) -> None:
         if not isinstance(self.observation_space, spaces.Box):
-            raise ValueError(f"Observations must be a Box or Discrete for the policy to be {what}: {self.observation_space}.")
+            raise ValueError(
+                f"Observations must be a Box or Discrete for the policy to be {what}: {self.observation_space}."
+            )
 
     # ------------------------------------------------------------------ the distribution of actions
 

@@ -110,11 +110,12 @@ class CoagentPolicy(ActingPolicy):
         critic_variance: the same for the critic.
         learned_deviation: whether Gaussian output units learn log σ.
         has_critic: whether there is a value network.
-        deterministic_mode: what ``predict(deterministic=True)`` means: ``"marginal"`` (the most likely action, or the mean one,
-            averaged over a fixed bank of samples of the hidden units), ``"hashed"`` (all units sample, with noise from a
-            generator seeded by the observation), ``"mean"`` (hidden units pass their means on), ``"most_likely"`` (every unit
-            takes its most likely value); and, not repeatable, ``"sample_hidden"`` (hidden units sample, the output takes its
-            most likely action).
+        deterministic_mode: what ``predict(deterministic=True)`` means: ``"hashed"`` (all units sample, with noise from a generator
+            seeded by the observation), ``"marginal"`` (the most likely action, or the mean one, averaged over a fixed bank of
+            samples of the hidden units), ``"mean"`` (hidden units pass their means on), ``"most_likely"`` (every unit takes
+            its most likely value); and, not repeatable, ``"sample_hidden"`` (hidden units sample, the output takes its most
+            likely action). None is what was measured to be best: "hashed" for discrete actions of a network with random
+            hidden units, "marginal" for all others.
         marginal_samples: number of samples in that bank.
         exploration_probability: chance of each hidden unit to draw its value, see `ReinforceThomas`.
         seed: of the initial parameters and of the noise of `predict`.
@@ -134,14 +135,14 @@ class CoagentPolicy(ActingPolicy):
         critic_variance: float | Sequence[float] = 0.1,
         learned_deviation: bool = True,
         has_critic: bool = True,
-        deterministic_mode: str = "marginal",
+        deterministic_mode: str | None = None,
         marginal_samples: int = 32,
         exploration_probability: float = 1.0,
         seed: int | None = None,
     ) -> None:
         n_inputs = observation_size(observation_space)
         check_action_space(action_space)
-        if deterministic_mode not in DETERMINISTIC_MODES:
+        if deterministic_mode is not None and deterministic_mode not in DETERMINISTIC_MODES:
             raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
         if type(marginal_samples) is not int or marginal_samples < 1:
             raise ValueError(f"marginal_samples must be a whole number from 1, not {marginal_samples!r}.")
@@ -164,11 +165,12 @@ class CoagentPolicy(ActingPolicy):
         }
         self._bounds = (action_space.low, action_space.high) if isinstance(action_space, spaces.Box) else None
         self.exploration_probability = exploration_probability
-        self.deterministic_mode = deterministic_mode
         self.marginal_samples = marginal_samples
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
         self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
+        is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
+        self.deterministic_mode = deterministic_mode or ("hashed" if is_random and self._bounds is None else "marginal")
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.critic: Network | None = None
