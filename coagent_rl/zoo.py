@@ -23,7 +23,7 @@ STOP_AFTER = "stable_baselines3.common.callbacks.StopTrainingOnMaxEpisodes"
 def zoo_settings(algorithm: str) -> dict[str, dict[str, Any]]:
     """The shipped hyperparameters of an algorithm as the Zoo writes them: environment id → settings, and ``default``.
 
-    A length in episodes becomes a callback that stops after so many, and the number of time steps that they can take at most.
+    A length in episodes becomes a callback that stops after so many, and the most time steps that they can take.
     """
     return {env_id: _zoo_settings(algorithm, env_id) for env_id in (*shipped_environments(algorithm), "default")}
 
@@ -74,10 +74,11 @@ def register() -> None:
     if getattr(rl_zoo3.train.ExperimentManager, "takes_coagents", False):
         return
 
-    class CoagentExperiments(rl_zoo3.train.ExperimentManager):  # type: ignore[misc, name-defined]
+    class CoagentExperiments(rl_zoo3.train.ExperimentManager):
         """The Zoo's manager of experiments, which finds our hyperparameters and search spaces."""
 
         takes_coagents = True
+        save_replay_buffer: bool
 
         def __init__(self, args: Any, algo: str, *more: Any, config: str | None = None, **kwargs: Any) -> None:
             super().__init__(args, algo, *more, config=config or (_table(algo) if algo in ALGORITHMS else None), **kwargs)
@@ -95,7 +96,7 @@ def register() -> None:
                 self.save_replay_buffer = False
             super().save_trained_model(model)
 
-    rl_zoo3.train.ExperimentManager = CoagentExperiments  # type: ignore[misc]
+    rl_zoo3.train.ExperimentManager = CoagentExperiments
 
 
 def _table(algorithm: str) -> str:

@@ -62,7 +62,7 @@ def noise_bank(network: Network, n: int, exploration_probability: float = 1.0) -
 class GaussianMixture(DiagGaussianDistribution):
     """An equally weighted mixture of Gaussians with one spread, the distribution of `Box` actions of a coagent network.
 
-    Its `mode` is the mean, as ``predict(deterministic=True)`` takes it; there is no closed form of its entropy, which is None.
+    Its `mode` is its mean, the action of the mode "marginal". Its entropy has no closed form and is None.
     """
 
     def proba_distribution(self, mean_actions: th.Tensor, log_std: th.Tensor) -> GaussianMixture:
@@ -75,7 +75,7 @@ class GaussianMixture(DiagGaussianDistribution):
     def log_prob(self, actions: th.Tensor) -> th.Tensor:
         return self.distribution.log_prob(actions)
 
-    def entropy(self) -> None:  # type: ignore[override]
+    def entropy(self) -> None:
         return None
 
     def sample(self) -> th.Tensor:
@@ -130,7 +130,7 @@ class ActingPolicy(BasePolicy):
         return self.to_actions(values[:, self.actor.slot(-1)])
 
     def marginal_means(self, observations: np.ndarray) -> np.ndarray:
-        """Output means under each sample of the `bank`, shape (n, n_samples, n_values), for inputs of shape (n, n_inputs)."""
+        """Output means under each sample of the `bank`, (n, n_samples, n_values), for inputs of shape (n, n_inputs)."""
         bank, slot, parts = self.bank, self.actor.slot(-1), []
         n, size = len(bank), max(ROWS // len(self.bank), 1)
         for first in range(0, max(len(observations), 1), size):
@@ -322,7 +322,8 @@ class ActingPolicy(BasePolicy):
         if normalizer is not None and normalizer.norm_obs:
             if not isinstance(space, spaces.Box) or normalizer.observation_space.shape != space.shape:
                 raise ValueError(f"The normaliser is of {normalizer.observation_space}, the policy of {space}.")
-            arrays.update(mean=normalizer.obs_rms.mean.reshape(-1), variance=normalizer.obs_rms.var.reshape(-1))  # type: ignore[union-attr]
+            statistics: Any = normalizer.obs_rms
+            arrays.update(mean=statistics.mean.reshape(-1), variance=statistics.var.reshape(-1))
             encoding.update(epsilon=float(normalizer.epsilon), clip=float(normalizer.clip_obs))
         names = {LARGEST: "largest", CLIPPED: "clipped", SCALED: "scaled"}
         if isinstance(self.action_space, spaces.Box):
@@ -341,4 +342,4 @@ class ActingPolicy(BasePolicy):
         target = Path(path)
         if target.suffix != ".npz":
             target = target.with_name(target.name + ".npz")
-        write_whole(target, lambda beside: np.savez(beside, **arrays))
+        write_whole(target, lambda beside: np.savez(beside, **arrays))  # type: ignore[arg-type]

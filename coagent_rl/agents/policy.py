@@ -110,12 +110,12 @@ class CoagentPolicy(ActingPolicy):
         critic_variance: the same for the critic.
         learned_deviation: whether Gaussian output units learn log σ.
         has_critic: whether there is a value network.
-        deterministic_mode: what ``predict(deterministic=True)`` means: ``"hashed"`` (all units sample, with noise from a generator
-            seeded by the observation), ``"marginal"`` (the most likely action, or the mean one, averaged over a fixed bank of
-            samples of the hidden units), ``"mean"`` (hidden units pass their means on), ``"most_likely"`` (every unit takes
-            its most likely value); and, not repeatable, ``"sample_hidden"`` (hidden units sample, the output takes its most
-            likely action). None is what was measured to be best: "hashed" for discrete actions of a network with random
-            hidden units, "marginal" for all others.
+        deterministic_mode: what ``predict(deterministic=True)`` means: ``"hashed"`` (all units sample, with noise from a
+            generator seeded by the observation), ``"marginal"`` (the most likely action, or the mean one, averaged over a
+            fixed bank of samples of the hidden units), ``"mean"`` (hidden units pass their means on), ``"most_likely"``
+            (every unit takes its most likely value); and, not repeatable, ``"sample_hidden"`` (hidden units sample, the
+            output takes its most likely action). None is what was measured to be best: "hashed" for discrete actions of a
+            network with random hidden units, "marginal" for all others.
         marginal_samples: number of samples in that bank.
         exploration_probability: chance of each hidden unit to draw its value, see `ReinforceThomas`.
         seed: of the initial parameters and of the noise of `predict`.
