@@ -355,7 +355,7 @@ def test_policy_can_be_saved_alone(tmp_path) -> None:
         np.testing.assert_array_equal(value, model.policy.state_dict()[name])
 
 
-@pytest.mark.parametrize("mode", ["most_likely", "mean", "sample_hidden"])
+@pytest.mark.parametrize("mode", ["marginal", "hashed", "most_likely", "mean", "sample_hidden"])
 def test_deterministic_modes(mode) -> None:
     model = make(policy_kwargs={**SMALL, "deterministic_mode": mode})
     x = np.random.default_rng(0).standard_normal((400, 4))

@@ -78,6 +78,34 @@ def test_supervised(tmp_path) -> None:
     assert float(run(on_the_walk, tmp_path).split()[0]) < 0.349
 
 
+def test_using_with_sb3(tmp_path) -> None:
+    printed = [run(block, tmp_path).strip() for block in code_blocks(ROOT / "docs" / "using_with_sb3.md")]
+    assert printed == [
+        "5000 True",
+        "(5,) True True",
+        "(1, 1)",
+        "torch.Size([3, 2]) torch.Size([3, 1]) torch.Size([3]) torch.Size([3])",
+        "True",
+        "True",
+    ]
+
+
+def test_commands_for_the_zoo(tmp_path) -> None:
+    """Each as it stands, but short; the folder of one is what the next one reads."""
+    pytest.importorskip("rl_zoo3", reason="RL Zoo is not installed (the extra zoo)")
+    text = (ROOT / "docs" / "using_with_sb3.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python -m coagent_rl.zoo (.*)$", text, flags=re.M)
+    assert len(commands) == 5
+    for command in commands:
+        short = ["-n", "300", "--eval-freq", "-1", "--eval-episodes", "1", "--no-optim-plots"]
+        words = command.replace("--n-trials 20", "--n-trials 4").split()
+        more = ["--no-render", "-n", "300"] if words[0] == "enjoy" else short
+        done = subprocess.run(
+            [sys.executable, "-m", "coagent_rl.zoo", *words, *more], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_comparing() -> None:
     (block,) = code_blocks(ROOT / "docs" / "comparing.md")
     assert "| CartPole-v1 | Weight Max " in run(block, ROOT)

@@ -254,6 +254,7 @@ def test_thomas_switches_units_off_as_often_as_told() -> None:
 
 def test_prediction_explores_as_training_does() -> None:
     model = ReinforceThomas("MlpPolicy", "CartPole-v1", exploration_probability=1e-9, seed=0, policy_kwargs=SMALL)
+    model.policy.deterministic_mode = "sample_hidden"
     x = np.tile(np.array([0.1, -0.2, 0.05, 0.3]), (300, 1))
     assert len(np.unique(model.predict(x, deterministic=True)[0])) == 1  # no hidden unit draws
     assert len(np.unique(model.predict(x)[0])) == 2  # the output does

@@ -212,8 +212,11 @@ class DecentralizedDDPG(NoisyNeurons):
             raise ValueError("There is no replay buffer: buffer_size is None.")
         self.replay_buffer.save(path, self.verbose)
 
-    def load_replay_buffer(self, path: str | Path) -> None:
+    def load_replay_buffer(self, path: str | Path, truncate_last_traj: bool = True) -> None:
         """Put back what `save_replay_buffer` saved.
+
+        Args:
+            truncate_last_traj: nothing here, where single transitions are replayed; it is an argument in Stable-Baselines3.
 
         Raises:
             ValueError: for a buffer of another network, size or number of environments, or another kind of file.

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 
+from coagent_rl.agents.acting import DETERMINISTIC_MODES, ActingPolicy
 from coagent_rl.agents.block import CLIPPED, LARGEST
 from coagent_rl.networks import Layer, Network
-from coagent_rl.networks.units import GAUSSIAN, MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
+from coagent_rl.networks.units import GAUSSIAN, MEAN, UNIT_KINDS
 from coagent_rl.schedules import is_positive
 from coagent_rl.streams import generator, stream
 
-DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
 DEFAULT_NET_ARCH = (64, 32)
 
@@ -99,7 +98,7 @@ def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], 
     return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.has_deviation else layer for layer in layers]
 
 
-class CoagentPolicy(BasePolicy):
+class CoagentPolicy(ActingPolicy):
     """A coagent network that acts and, beside it, a network of deterministic units that estimates state values.
 
     The parameters of `actor` and `critic` (None without one) are exposed as `torch.nn.Parameter`s over the same memory,
@@ -120,9 +119,13 @@ class CoagentPolicy(BasePolicy):
         critic_variance: the same for the critic.
         learned_deviation: whether Gaussian output units learn log σ.
         has_critic: whether there is a value network.
-        deterministic_mode: what ``predict(deterministic=True)`` means: ``"most_likely"`` (every unit takes its most likely
-            value), ``"mean"`` (hidden units pass their means on), ``"sample_hidden"`` (hidden units sample, the output takes
-            its most likely action).
+        deterministic_mode: what ``predict(deterministic=True)`` means: ``"hashed"`` (all units sample, with noise from a
+            generator seeded by the observation), ``"marginal"`` (the most likely action, or the mean one, averaged over a
+            fixed bank of samples of the hidden units), ``"mean"`` (hidden units pass their means on), ``"most_likely"``
+            (every unit takes its most likely value); and, not repeatable, ``"sample_hidden"`` (hidden units sample, the
+            output takes its most likely action). None is what was measured to be best: "hashed" for discrete actions of a
+            network with random hidden units, "marginal" for all others.
+        marginal_samples: number of samples in that bank.
         exploration_probability: chance of each hidden unit to draw its value, see `ReinforceThomas`.
         noise_persistence: chance of each unit to keep its random number from one step of training to the next, a number for
             all or one per layer, input side → output: what it tries lasts for some steps (`coagent_rl.noise.persist`). The
@@ -144,15 +147,18 @@ class CoagentPolicy(BasePolicy):
         critic_variance: float | Sequence[float] = 0.1,
         learned_deviation: bool = True,
         has_critic: bool = True,
-        deterministic_mode: str = "sample_hidden",
+        deterministic_mode: str | None = None,
+        marginal_samples: int = 32,
         exploration_probability: float = 1.0,
         noise_persistence: float | Sequence[float] = 0.0,
         seed: int | None = None,
     ) -> None:
         n_inputs = observation_size(observation_space)
         check_action_space(action_space)
-        if deterministic_mode not in DETERMINISTIC_MODES:
+        if deterministic_mode is not None and deterministic_mode not in DETERMINISTIC_MODES:
             raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
+        if type(marginal_samples) is not int or marginal_samples < 1:
+            raise ValueError(f"marginal_samples must be a whole number from 1, not {marginal_samples!r}.")
         if not (is_positive(exploration_probability) and exploration_probability <= 1.0):
             raise ValueError(f"exploration_probability must lie in (0, 1], not {exploration_probability!r}.")
         super().__init__(observation_space, action_space, normalize_images=False)
@@ -167,15 +173,18 @@ class CoagentPolicy(BasePolicy):
             "learned_deviation": learned_deviation,
             "has_critic": has_critic,
             "deterministic_mode": deterministic_mode,
+            "marginal_samples": marginal_samples,
             "exploration_probability": exploration_probability,
             "noise_persistence": noise_persistence,
         }
         self._bounds = (action_space.low, action_space.high) if isinstance(action_space, spaces.Box) else None
         self.exploration_probability = exploration_probability
-        self.deterministic_mode = deterministic_mode
+        self.marginal_samples = marginal_samples
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
         self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
+        is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
+        self.deterministic_mode = deterministic_mode or ("hashed" if is_random and self._bounds is None else "marginal")
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
@@ -255,12 +264,6 @@ class CoagentPolicy(BasePolicy):
             return np.eye(self.actor.n_inputs, dtype=np.float32)[states]
         return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
 
-    def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        """Actions for network inputs of shape (n, n_inputs): integers (n,), or vectors (n, n_actions) within the bounds."""
-        mode = DETERMINISTIC_MODES[self.deterministic_mode] if deterministic else SAMPLE
-        values, _ = self.actor.activities(observations, self._prediction_rng, mode, self.exploration_probability)
-        return self.to_actions(values[:, self.actor.slot(-1)])
-
     @property
     def action_kind(self) -> int | None:
         """How a compiled loop turns outputs into actions, as `to_actions` does; None if it cannot.
@@ -274,9 +277,6 @@ class CoagentPolicy(BasePolicy):
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         """Values of the output layer, shape (n, n_values) → actions: the index of the largest, or clipped to the bounds."""
         return outputs.argmax(axis=1) if self._bounds is None else np.clip(outputs, *self._bounds)
-
-    def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
-        return th.as_tensor(self.act(self.encode(observation.numpy()), deterministic))
 
     def predict_values(self, obs: th.Tensor) -> th.Tensor:
         """State values, shape (n, 1). Raises a ValueError without a critic."""

@@ -232,6 +232,7 @@ class Network:
         rng: np.random.Generator | None = None,
         mode: int = units.SAMPLE,
         exploration_probability: float = 1.0,
+        noise: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Values and means of all layers for a batch of observations.
 
@@ -241,6 +242,7 @@ class Network:
             mode: SAMPLE, MOST_LIKELY (every unit takes its most likely value), MEAN (hidden units pass their means on)
                 or SAMPLE_HIDDEN (hidden units sample, the output takes its most likely value).
             exploration_probability: of each hidden unit, where they sample; the others take their most likely value.
+            noise: of the units, shape (1, n, width) as `draw_noise` gives it, instead of drawing it.
 
         Returns:
             values and means, each of shape (n, width); layer l's columns are ``slot(l)``.
@@ -252,12 +254,12 @@ class Network:
         if observations.ndim != 2 or observations.shape[1] != self.n_inputs:
             raise ValueError(f"Observations must have shape (n, {self.n_inputs}), not {observations.shape}.")
         n = observations.shape[0]
-        if mode in (units.SAMPLE, units.SAMPLE_HIDDEN):
+        if noise is None and mode in (units.SAMPLE, units.SAMPLE_HIDDEN):
             if rng is None:
                 raise ValueError("Sampling a network needs a random generator.")
             noise = self.draw_noise(rng, 1, n)
             self.silence(noise, rng, exploration_probability)
-        else:
+        elif noise is None:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)
         if not forward(self.structure, activity, observations, noise, 0, mode):
