@@ -337,6 +337,8 @@ class Construction(LearningRates):
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         env = maybe_make_env(env, verbose)
+        observation_size(env.observation_space)
+        check_action_space(env.action_space)
         if isinstance(env, gym.Env):
             monitored = Monitor(env) if monitor_wrapper and not is_wrapped(env, Monitor) else env
             if verbose >= 1:
@@ -344,8 +346,6 @@ class Construction(LearningRates):
                     print("Wrapping the env with a `Monitor` wrapper")
                 print("Wrapping the env in a SerialVecEnv.")
             env = SerialVecEnv([lambda: monitored])
-        observation_size(env.observation_space)
-        check_action_space(env.action_space)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _learning_rows(self) -> int:
