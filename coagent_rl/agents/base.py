@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
-from coagent_rl.agents.logs import record_training, run_name
+from coagent_rl.agents.logs import record_training, remembered, run_name
 from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.networks.forward import forward
@@ -214,7 +214,7 @@ class CoagentAlgorithm(Construction):
 
     def _td_errors(self) -> np.ndarray:
         """TD errors of the last learning steps, for the logger."""
-        return self.recent_errors.values
+        return remembered(self.recent_errors)
 
     def _clips_outputs(self) -> bool:
         """Whether the outputs are clipped to ±1 before the rule learns from them."""
@@ -242,7 +242,7 @@ class CoagentAlgorithm(Construction):
         transition = (observations, rewards, ends, terminated, ignored, episode_starts)
         if not critic.learn(actor, transition, time):
             self._raise_not_finite(ends, rewards)
-        self.recent_errors.add(critic.td_errors)
+        self.recent_errors.append(critic.td_errors.tobytes())
         if not self.rule(actor.arrays, critic.reinforcements, episode_starts, time):
             self._raise_diverged(self._rule_diverged(), rewards)
 

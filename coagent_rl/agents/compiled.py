@@ -20,6 +20,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl.agents import block
+from coagent_rl.agents.logs import remember
 from coagent_rl.arrays import NOISE_STEP
 from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.networks.forward import forward
@@ -250,7 +251,7 @@ class CompiledTraining:
         critic.drawn(n_steps)
         model.num_timesteps += n_steps * self.n_envs
         model._n_updates += n_steps
-        model.recent_errors.extend(self.record[2][:n_steps])
+        remember(model.recent_errors, self.record[2][:n_steps])
         infos, n_ended = self._report(n_steps, carried)
         self._put_back_statistics()
         model._last_obs, model._last_episode_starts = self.observations.copy(), self.starts.copy()

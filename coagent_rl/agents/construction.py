@@ -6,6 +6,7 @@ import inspect
 import numbers
 import warnings
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents import search
-from coagent_rl.agents.logs import RecentErrors
+from coagent_rl.agents.logs import N_RECENT
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.rates import LearningRates
 from coagent_rl.agents.spaces import check_action_space, observation_size
@@ -51,6 +52,7 @@ class Construction(LearningRates):
     policy: CoagentPolicy
     _logged: tuple[int, int]
     _rates_move: bool
+    recent_errors: deque[bytes]
     supported_action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (
         spaces.Discrete,
         spaces.Box,
@@ -283,7 +285,7 @@ class Construction(LearningRates):
             self.critic_noise = Noise(generator(self.seed, "critic_noise"))
         self.critic_model = self._make_critic(self.policy.critic)
         self._never = np.zeros(self.n_envs, dtype=bool)
-        self.recent_errors = RecentErrors(rows)
+        self.recent_errors = deque(maxlen=N_RECENT)
 
     def _make_critic(self, network: Network | None) -> Critic:
         actor, rows = self.policy.actor, self._learning_rows()

@@ -21,6 +21,7 @@ from coagent_rl.streams import generator, stream
 DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
 DEFAULT_NET_ARCH = (64, 32)
+FLOAT32 = np.dtype(np.float32)
 
 
 def hidden_sizes(net_arch: NetArch | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -131,6 +132,7 @@ class CoagentPolicy(BasePolicy):
             "deterministic_mode": deterministic_mode,
             "exploration_probability": exploration_probability,
         }
+        self._takes_vectors = isinstance(observation_space, spaces.Box)
         box = action_space if isinstance(action_space, spaces.Box) else None
         self._bounds = None if box is None else (box.low.reshape(-1), box.high.reshape(-1))
         self._is_vector = box is not None and len(box.shape) == 1
@@ -218,11 +220,9 @@ class CoagentPolicy(BasePolicy):
 
         See `coagent_rl.agents.spaces.encode`.
         """
-        space = self.observation_space
-        is_array = isinstance(space, spaces.Box) and isinstance(observations, np.ndarray)
-        if is_array and observations.dtype == np.float32 and observations.ndim == 2 and observations.flags.c_contiguous:
-            return observations
-        return encode(space, observations)
+        given = observations
+        is_done = self._takes_vectors and given.__class__ is np.ndarray and given.dtype == FLOAT32 and given.ndim == 2
+        return given if is_done and given.flags.c_contiguous else encode(self.observation_space, given)
 
     def act(self, observations: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Actions of the space, shape (n, …), for network inputs of shape (n, n_inputs)."""
