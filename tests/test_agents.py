@@ -24,7 +24,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from coagent_rl import DecentralizedDDPG, LinearSchedule, MAPProp, NodePerturbation, Reinforce, WeightMax
+from coagent_rl import DecentralizedDDPG, LinearSchedule, MAPProp, Reinforce, WeightMax
 from coagent_rl.agents import CoagentPolicy
 from coagent_rl.registry import ALGORITHMS, algorithm_class
 
@@ -583,29 +583,6 @@ def test_models_that_have_diverged_are_neither_saved_nor_loaded(tmp_path) -> Non
 def test_unknown_policies(policy, message) -> None:
     with pytest.raises(ValueError, match=message):
         WeightMax(policy, "CartPole-v1")
-
-
-@pytest.mark.parametrize(
-    ("net_arch", "sizes"), [(None, [64, 32, 64, 32]), ({"pi": [8]}, [8]), ({"vf": [5]}, [5]), ({}, []), ([3], [3, 3])]
-)
-def test_networks_of_which_not_all_is_said(net_arch, sizes) -> None:
-    for agent in (WeightMax, NodePerturbation):
-        policy = make(agent, "Pendulum-v1", policy_kwargs={"net_arch": net_arch}).learn(10).policy
-        assert [layer.n_values for network in (policy.actor, policy.critic) for layer in network.layers[:-1]] == sizes
-
-
-class Heir(WeightMax):
-    pass
-
-
-def test_subclasses_load_the_files_of_their_parents(tmp_path) -> None:
-    make().learn(50).save(tmp_path / "parent")
-    heir = Heir.load(tmp_path / "parent", env="CartPole-v1")
-    assert (type(heir), heir.algorithm, heir.num_timesteps) == (Heir, "Heir", 50)
-    heir.learn(10, reset_num_timesteps=False).save(tmp_path / "heir")
-    assert Heir.load(tmp_path / "heir").num_timesteps == 60
-    with pytest.raises(ValueError, match="a model of Heir, not of WeightMax"):
-        WeightMax.load(tmp_path / "heir")
 
 
 def test_another_device_is_ignored_with_a_warning() -> None:

@@ -78,6 +78,11 @@ def test_supervised(tmp_path) -> None:
     assert float(run(on_the_walk, tmp_path).split()[0]) < 0.349
 
 
+def test_stable_baselines3(tmp_path) -> None:
+    (block,) = code_blocks(ROOT / "docs" / "stable_baselines3.md")
+    assert run(block, tmp_path) == "3000 True\n"
+
+
 def test_comparing() -> None:
     (block,) = code_blocks(ROOT / "docs" / "comparing.md")
     assert "| CartPole-v1 | Weight Max " in run(block, ROOT)

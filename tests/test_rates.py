@@ -216,3 +216,17 @@ def test_frozen_layers_stay_frozen() -> None:
     model = make(frozen_layers="hidden", learning_rate=0.1)
     model.learning_rate = "lin_0.2"
     assert model.actor_learner.learning_rates(0).tolist() == [0.0, 0.0, 0.2]
+
+
+def test_the_schedule_of_stable_baselines3() -> None:
+    """A function that callbacks read, and that is assigned where a loaded model is to learn more slowly."""
+    model = make(actor_learning_rate=[0.1, 0.1, quadratic(0.5)])
+    assert model.lr_schedule(0.5) == quadratic(0.5)
+    model.learn(100)
+    model.lr_schedule = quadratic
+    assert model.lr_schedule(0.5) == quadratic(0.5)
+    assert type(model.lr_schedule(1.0)) is float
+    assert model.learning_rate is quadratic
+    model.lr_schedule = LinearSchedule(0.1, 0.0, 50)
+    assert model.lr_schedule(0.75) == pytest.approx(0.05)
+    assert rates(model, 25)["critic"] == pytest.approx([0.05, 0.05])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,9 +29,16 @@ def hidden_sizes(net_arch: NetArch | None) -> tuple[tuple[int, ...], tuple[int, 
     """Widths of the actor's and the critic's hidden layers, from ``[64, 32]`` or ``dict(pi=[64, 32], vf=[64, 32])``.
 
     None is the default; a key that is missing means no hidden layers, as in Stable-Baselines3.
+
+    Raises:
+        ValueError: for other keys, or anything but positive integers.
     """
     if net_arch is None:
         net_arch = DEFAULT_NET_ARCH
+    if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], Mapping):
+        message = f"net_arch={net_arch!r} is what Stable-Baselines3 took before version 1.8; write net_arch={net_arch[0]!r}."
+        warnings.warn(message, stacklevel=2)
+        net_arch = net_arch[0]
     if isinstance(net_arch, Mapping) and not set(net_arch) <= {"pi", "vf"}:
         raise ValueError(f"net_arch may have the keys 'pi' and 'vf', not {sorted(map(str, net_arch))}.")
     actor, critic = (
@@ -139,6 +147,7 @@ class CoagentPolicy(BasePolicy):
         self._is_index = isinstance(action_space, spaces.Discrete) and action_space.start == 0
         self.exploration_probability = exploration_probability
         self.deterministic_mode = deterministic_mode
+        self.net_arch = DEFAULT_NET_ARCH if net_arch is None else net_arch
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
         self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))

@@ -137,6 +137,22 @@ class LearningRates(SavedAlgorithm):
     def _current_progress_remaining(self, value: float) -> None:
         """Stable-Baselines3 sets it to 1 when a model is made, which is what it is there."""
 
+    @property
+    def lr_schedule(self) -> Callable[[float], float]:
+        """The share of training that remains → the rate of the actor's output layer; to assign it assigns all rates."""
+        return self._output_rate
+
+    @lr_schedule.setter
+    def lr_schedule(self, value: LearningRate) -> None:
+        self.learning_rate = value
+
+    def _output_rate(self, progress_remaining: float) -> float:
+        total, depth = float(self._total_timesteps), self._rated()["actor_learning_rate"].depth
+        time = (1.0 - progress_remaining) * total
+        schedule = self._rates("actor_learning_rate", depth).at(time, total)
+        start, end = schedule.table(depth)[:, -1]
+        return float(start + min(time / schedule.steps, 1.0) * (end - start))
+
     def _rates(self, name: str, depth: int) -> LinearSchedule | ShareSchedule | FunctionSchedule:
         """The learning rate of a network of ``depth`` layers; ``name`` is that of its argument."""
         source = name if vars(self).get(name) is not None else "learning_rate"
