@@ -59,9 +59,9 @@ class Learner:
         self.network = network
         self.constants = network.constants.copy()
         self.rates = self.constants[:, RATE_START : RATE_END + 1].T
-        self.rates[:] = learning_rate.table(network.depth, name)
-        self.rates[:, list(frozen_layers)] = 0.0
+        self.frozen_layers = list(frozen_layers)
         self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, *options], float)
+        self.set_rates(learning_rate.table(network.depth, name), learning_rate.steps)
         self.counters = np.zeros(2)
         self.memory = np.zeros((3, size), dtype)
         self.traces = np.zeros((n_rows if trace_decay > 0.0 or has_traces else 0, size), dtype)
@@ -107,6 +107,22 @@ class Learner:
     def n_rows(self) -> int:
         """Number of environments, or of transitions in a batch."""
         return int(self.activity.shape[1])
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return self.network.depth
+
+    def set_rates(self, table: np.ndarray, steps: float) -> None:
+        """Learn with other rates from now on.
+
+        Args:
+            table: at the start and at the end of the schedule, shape (2, depth); frozen layers keep rate zero.
+            steps: length of the schedule in environment steps.
+        """
+        self.rates[:] = table
+        self.rates[:, self.frozen_layers] = 0.0
+        self.settings[SCHEDULE_STEPS] = steps
 
     def learning_rates(self, time: float) -> np.ndarray:
         """Learning rate of each layer after ``time`` environment steps."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,10 @@ class LinearSchedule:
         if not is_positive(self.steps):
             raise ValueError(f"A schedule must take a positive number of environment steps, not {self.steps!r}.")
 
+    def at(self, time: float, total: float) -> LinearSchedule:
+        """The schedule itself, whatever the moment and the length of training."""
+        return self
+
     def table(self, depth: int, name: str = "learning rate") -> np.ndarray:
         """Start and end rates of ``depth`` layers, shape (2, depth).
 
@@ -47,6 +52,10 @@ class LinearSchedule:
             ValueError: if there are neither one nor ``depth`` rates, or one is negative or not finite.
         """
         return np.stack([_per_layer(rates, depth, name) for rates in (self.start, self.end)])
+
+
+LearningRate = Rates | LinearSchedule | Mapping[str, Any] | str | Callable[[float], Any]
+"""What a learning rate of an agent may be, see `coagent_rl.agents.rates.as_rates`."""
 
 
 def constant_schedule(rates: Rates) -> LinearSchedule:
@@ -66,11 +75,6 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
         if set(value) != {"start", "end", "steps"}:
             raise ValueError(f"{name}: a schedule has the keys start, end and steps, not {sorted(map(str, value))}.")
         return LinearSchedule(value["start"], value["end"], value["steps"])
-    if callable(value):
-        raise ValueError(
-            f"{name}: functions are not accepted, because they do not pickle and would make learn(n); learn(n) differ "
-            f"from learn(2n). Use coagent_rl.schedules.LinearSchedule(start, end, steps)."
-        )
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, numbers.Real):

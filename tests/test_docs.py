@@ -104,6 +104,9 @@ def test_commands_for_the_zoo(tmp_path) -> None:
             [sys.executable, "-m", "coagent_rl.zoo", *words, *more], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
+def test_stable_baselines3(tmp_path) -> None:
+    (block,) = code_blocks(ROOT / "docs" / "stable_baselines3.md")
+    assert run(block, tmp_path) == "3000 True\n"
 
 
 def test_comparing() -> None:

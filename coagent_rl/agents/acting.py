@@ -123,21 +123,32 @@ class ActingPolicy(BasePolicy):
             values, _ = self.actor.activities(observations, self._prediction_rng, SAMPLE, self.exploration_probability)
             return self.to_actions(values[:, self.actor.slot(-1)])
         if self.deterministic_mode == "marginal":
-            return self.to_actions(self.marginal_means(observations).mean(axis=1))
+            return self.to_actions(self._most_likely(self.marginal_means(observations).mean(axis=1)))
         noise = self._hashed_noise(observations) if self.deterministic_mode == "hashed" else None
         mode = DETERMINISTIC_MODES[self.deterministic_mode]
         values, _ = self.actor.activities(observations, self._prediction_rng, mode, self.exploration_probability, noise)
         return self.to_actions(values[:, self.actor.slot(-1)])
 
+    def _most_likely(self, means: np.ndarray) -> np.ndarray:
+        """Values of the output layer that are most likely where these are its means, shape (n, n_means) → (n, n_values)."""
+        layer = self.actor.layers[-1]
+        if layer.kind == "categorical":
+            return means.reshape(len(means), layer.n_values, -1).argmax(axis=2)
+        return means > 0.5 if layer.kind == "bernoulli" else means
+
     def marginal_means(self, observations: np.ndarray) -> np.ndarray:
-        """Output means under each sample of the `bank`, (n, n_samples, n_values), for inputs of shape (n, n_inputs)."""
-        bank, slot, parts = self.bank, self.actor.slot(-1), []
+        """Output means under each sample of the `bank`, (n, n_samples, n_means), for inputs of shape (n, n_inputs).
+
+        They are as many as the layer has values, of categorical units the probabilities of all levels.
+        """
+        bank, parts = self.bank, []
+        first_mean, n_means = self.actor.slot(-1).start, max(self.actor.biases(-1).size, self.actor.layers[-1].n_values)
         n, size = len(bank), max(ROWS // len(self.bank), 1)
         for first in range(0, max(len(observations), 1), size):
             rows = np.repeat(observations[first : first + size], n, axis=0)
             noise = bank[None] if len(rows) == n else np.tile(bank, (len(rows) // n, 1))[None]
             _, means = self.actor.activities(rows, mode=SAMPLE_HIDDEN, noise=noise)
-            parts.append(means[:, slot].reshape(-1, n, slot.stop - slot.start))
+            parts.append(means[:, first_mean : first_mean + n_means].reshape(-1, n, n_means))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _hashed_noise(self, observations: np.ndarray) -> np.ndarray:
@@ -151,7 +162,8 @@ class ActingPolicy(BasePolicy):
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
         if th.jit.is_tracing() or th.compiler.is_exporting():
             return self._torch_actions(observation, deterministic)
-        return th.as_tensor(self.act(self.encode(observation.numpy()), deterministic))
+        given = observation.numpy() if isinstance(observation, th.Tensor) else observation
+        return th.as_tensor(self.act(self.encode(given), deterministic))
 
     def forward(self, obs: th.Tensor, deterministic: bool = False) -> th.Tensor:
         """Actions for a batch of observations, as `_predict`; it can be traced by ``torch.jit`` and exported to ONNX.

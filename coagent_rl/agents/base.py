@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numbers
-import sys
-import time
 from typing import Any, TypeVar
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import safe_mean
 
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
+from coagent_rl.agents.logs import record_training, remembered, run_name
+from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
@@ -31,11 +29,13 @@ class CoagentAlgorithm(Construction):
     the TD error into a signal for every unit, and trace × signal moves the parameters.
 
     Args:
-        policy: ``"MlpPolicy"`` or a subclass of `CoagentPolicy`.
+        policy: ``"MlpPolicy"``, for `Dict` observations ``"MultiInputPolicy"``, or a subclass of `CoagentPolicy`.
         env: a Gymnasium environment, its id, or a Stable-Baselines3 vectorised environment of any size. With several, each
             has traces of its own and the updates are averaged.
-        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), or a `LinearSchedule`;
-            None is the agent's default, 1e-2 for the first layer and 1e-4 for the others where it has none of its own.
+        actor_learning_rate, critic_learning_rate: a number, one per layer (input side → output), a `LinearSchedule` over
+            environment steps, ``"lin_0.001"`` (to zero at the end of ``learn``), one of Stable-Baselines3's schedules, or
+            any function of the share of training that remains that pickles (with one, training goes step by step); None is
+            ``learning_rate``.
         gamma: discount γ.
         actor_lambda, critic_lambda: trace decay rates λ; traces decay by γλ per step.
         temperature: of the output layer's softmax.
@@ -50,7 +50,9 @@ class CoagentAlgorithm(Construction):
             ``"zero_td_error"`` as the papers' code does.
         reward_clip: clip the rewards that are learned from to ±``reward_clip``; reported returns stay as they are.
         policy_kwargs: see `CoagentPolicy`, e.g. ``dict(net_arch=dict(pi=[64, 32], vf=[64, 32]))``.
-        learning_rate: of actor and critic, where they are given none of their own.
+        learning_rate: of all networks that are given none of their own; None is the agent's default, 1e-2 for the first
+            layer and 1e-4 for the others where it has none of its own. A model's rates may be assigned at any time, or given
+            to `load`; this one then replaces the networks' own.
         stats_window_size, tensorboard_log, verbose, seed: as in Stable-Baselines3.
         device: accepted for compatibility; everything runs on the CPU.
 
@@ -72,7 +74,9 @@ class CoagentAlgorithm(Construction):
         """Train for ``total_timesteps`` environment steps, one learning step each.
 
         Args:
-            log_interval: number of finished episodes between two log entries (at least 1 000 time steps apart), or None.
+            log_interval: number of finished episodes between two log entries (from the second on at least 1 000 time steps
+                apart), or None for none at all; what was not logged yet is logged at the end.
+            tb_log_name: of the run in TensorBoard, before its number; None is the agent's name and the environment's.
 
         The others are as in Stable-Baselines3. Learning never pauses, so one call is one rollout for callbacks.
         ``learn(n); learn(n, reset_num_timesteps=False)`` equals ``learn(2n)``.
@@ -86,12 +90,14 @@ class CoagentAlgorithm(Construction):
         if not isinstance(total_timesteps, numbers.Real) or np.isnan(float(total_timesteps)):
             raise ValueError(f"total_timesteps must be a number, not {total_timesteps!r}.")
         total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name or self.algorithm, progress_bar
+            total_timesteps, callback, reset_num_timesteps, tb_log_name or run_name(self), progress_bar
         )
         env = self.env
         assert env is not None
         assert self.noise is not None
         assert self._last_episode_starts is not None
+        self._logged = self._episode_num, self.num_timesteps - STEPS_BETWEEN_LOGS
+        self._set_rates()
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
         self.why_step_by_step = reason_for_steps(self, callback)
@@ -100,32 +106,39 @@ class CoagentAlgorithm(Construction):
         else:
             self._learn_step_by_step(total_timesteps, callback, log_interval)
         callback.on_rollout_end()
+        if log_interval is not None and self.num_timesteps > max(self._logged[1], self._num_timesteps_at_start):
+            self._log()
         callback.on_training_end()
         return self
 
     def _learn_compiled(self, total_timesteps: int, callback: BaseCallback, log_interval: int | None) -> None:
         """Train in compiled blocks; the same bits as step by step."""
         training = CompiledTraining(self, callback)
-        last_logged, last_logged_at, go_on = self._episode_num, self.num_timesteps, True
+        go_on = True
         while go_on and self.num_timesteps < total_timesteps:
-            remaining = -(-(total_timesteps - self.num_timesteps) // self.n_envs)
+            most_steps = min(-(-(total_timesteps - self.num_timesteps) // self.n_envs), training.steps_until_needed())
             stops = [(training.episodes_until_needed(), 0.0)]
             if log_interval is not None:
-                since = self._episode_num - last_logged, self.num_timesteps - last_logged_at
-                stops.append((log_interval - since[0], STEPS_BETWEEN_LOGS - since[1]))
-            n_steps, infos, _ = training.run(int(min(remaining, training.steps_until_needed())), stops)
+                episodes, steps = self._episode_num - self._logged[0], self.num_timesteps - self._logged[1]
+                stops.append((log_interval - episodes, STEPS_BETWEEN_LOGS - steps))
+            if self._rates_move:  # a callback has assigned a function
+                self._set_rates()
+                most_steps = 1
+            n_steps, infos, _ = training.run(int(most_steps), stops)
             go_on = training.ask(n_steps, infos)
-            ended = bool(training.starts.any())
-            if go_on and ended and self._is_time_to_log(log_interval, last_logged, last_logged_at):
-                last_logged, last_logged_at = self._episode_num, self.num_timesteps
-                self.dump_logs()
+            if go_on and training.starts.any() and self._is_time_to_log(log_interval):
+                self._log()
 
-    def _is_time_to_log(self, log_interval: int | None, last_logged: int, last_logged_at: int) -> bool:
+    def _is_time_to_log(self, log_interval: int | None) -> bool:
         return (
             log_interval is not None
-            and self._episode_num - last_logged >= log_interval
-            and self.num_timesteps - last_logged_at >= STEPS_BETWEEN_LOGS
+            and self._episode_num - self._logged[0] >= log_interval
+            and self.num_timesteps - self._logged[1] >= STEPS_BETWEEN_LOGS
         )
+
+    def _log(self) -> None:
+        self._logged = self._episode_num, self.num_timesteps
+        self.dump_logs()
 
     def _learn_step_by_step(self, total_timesteps: float, callback: BaseCallback, log_interval: int | None) -> None:
         env, noise = self.env, self.noise
@@ -137,7 +150,6 @@ class CoagentAlgorithm(Construction):
         outputs = self._acting[VALUES][:, network.slot(-1)]
         clip = self.reward_clip
         zero_where_truncated = self.truncation == "zero_td_error"
-        last_logged, last_logged_at = self._episode_num, self.num_timesteps
         observations = self._encode(self._last_obs, self.n_envs)
         is_asked = not is_nothing(callback)
         learn_from, encode, n_envs, block = self._learn_from, self._encode, self.n_envs, noise.block
@@ -165,6 +177,8 @@ class CoagentAlgorithm(Construction):
                 ends, terminated, ignored = next_inputs, dones, self._never
             episode_starts = self._last_episode_starts
             # NaN stays NaN, but clipping would hide an infinite reward.
+            if self._rates_move:
+                self._set_rates()
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
             learn_from(observations, learned, ends, terminated, ignored, episode_starts)
             self.num_timesteps += n_envs
@@ -176,29 +190,31 @@ class CoagentAlgorithm(Construction):
             if ended:
                 self._update_info_buffer(infos, dones)
                 self._episode_num += ended
+                self._episodes_ended()
             if is_asked:
                 callback.update_locals(locals())
                 if not callback.on_step():
                     break
-            if ended and self._is_time_to_log(log_interval, last_logged, last_logged_at):
-                last_logged, last_logged_at = self._episode_num, self.num_timesteps
-                self.dump_logs()
+            if ended and self._is_time_to_log(log_interval):
+                self._log()
 
     def _encode(self, observations: Any, n_rows: int) -> np.ndarray:
-        n_inputs = self.policy.actor.n_inputs
+        policy = self.policy
+        inputs = policy.encode(observations)
         # Kernels do not look whether an array is as long as it should be.
-        if observations.size == n_rows * n_inputs or isinstance(self.observation_space, spaces.Discrete):
-            inputs = self.policy.encode(observations)
-            if inputs.shape == (n_rows, n_inputs):
-                return inputs
-        raise ValueError(
-            f"Observations of shape {observations.shape} were given where {n_rows} of the space {self.observation_space} "
-            f"were expected."
-        )
+        if inputs.shape != (n_rows, policy.actor.n_inputs):
+            raise ValueError(
+                f"Observations of shape {describe(observations)} were given where {n_rows} of the space "
+                f"{self.observation_space} were expected."
+            )
+        return inputs
+
+    def _episodes_ended(self) -> None:
+        """Do what is to be done after steps with which episodes ended; only where training goes step by step."""
 
     def _td_errors(self) -> np.ndarray:
-        """TD errors of the last learning step, for the logger."""
-        return self.critic_model.td_errors
+        """TD errors of the last learning steps, for the logger."""
+        return remembered(self.recent_errors)
 
     def _clips_outputs(self) -> bool:
         """Whether the outputs are clipped to ±1 before the rule learns from them."""
@@ -209,7 +225,7 @@ class CoagentAlgorithm(Construction):
         if type(self)._learn_from is not CoagentAlgorithm._learn_from:
             return f"{self.algorithm} learns in a way of its own"
         if self.policy.action_kind is None:
-            return f"{type(self.policy).__name__} turns outputs into actions in a way of its own"
+            return f"{type(self.policy).__name__} turns outputs into {self.action_space} in a way of its own"
         return None
 
     def _learn_from(
@@ -226,6 +242,7 @@ class CoagentAlgorithm(Construction):
         transition = (observations, rewards, ends, terminated, ignored, episode_starts)
         if not critic.learn(actor, transition, time):
             self._raise_not_finite(ends, rewards)
+        self.recent_errors.append(critic.td_errors.tobytes())
         if not self.rule(actor.arrays, critic.reinforcements, episode_starts, time):
             self._raise_diverged(self._rule_diverged(), rewards)
 
@@ -235,7 +252,7 @@ class CoagentAlgorithm(Construction):
         """Network inputs with the terminal observation where an episode ended, and which of the ends were cuts."""
         ends, truncated = next_inputs.copy(), np.zeros_like(dones)
         for row in np.flatnonzero(dones):
-            ends[row] = self._encode(np.asarray(infos[row]["terminal_observation"])[None], 1)[0]
+            ends[row] = self._encode(batch_of_one(infos[row]["terminal_observation"]), 1)[0]
             truncated[row] = infos[row].get("TimeLimit.truncated", False)
         return ends, truncated
 
@@ -263,19 +280,6 @@ class CoagentAlgorithm(Construction):
         )
 
     def dump_logs(self) -> None:
-        """Write the running statistics to the logger."""
-        assert self.ep_info_buffer is not None
-        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
-        if self.ep_info_buffer:
-            self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
-            self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
-        self.logger.record("time/episodes", self._episode_num, exclude="tensorboard")
-        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
-        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.record("train/td_error", float(np.mean(np.abs(self._td_errors()))))
-        self.logger.record("train/actor_learning_rate", float(self.actor_learner.learning_rates(self.num_timesteps)[-1]))
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        """Write the running statistics to the logger; see `coagent_rl.agents.logs`."""
+        record_training(self)
         self.logger.dump(step=self.num_timesteps)
-
-    # ------------------------------------------------------------------ saving and loading

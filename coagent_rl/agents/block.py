@@ -174,7 +174,8 @@ def train_block(
             that are learned from, rewards, ends, terminated, ignored.
         actions: int64, shape (n_envs,), or float32, shape (n_envs, n_action).
         critic_outputs: the critic's TD errors and reinforcements.
-        record: rewards (float64) and dones of every step of the block, shape (n_steps, n_envs), overwritten.
+        record: rewards (float64), dones and TD errors (float64) of every step of the block, shape (n_steps, n_envs),
+            overwritten.
 
     Returns:
         Why the block ended, and how many steps were finished.
@@ -185,7 +186,7 @@ def train_block(
     raw_observations, raw_ends, raw_rewards, dones, cut = environment[8:13]
     observations, starts, before, rewards, ends, terminated, ignored = loop
     td_errors, reinforcements = critic_outputs
-    all_rewards, all_dones = record
+    all_rewards, all_dones, all_errors = record
     n_rows = starts.size
     outputs = acting[0][:, columns[0] : columns[1]]
     flat_actions = actions.reshape(n_rows, actions.size // n_rows)
@@ -235,6 +236,7 @@ def train_block(
         if not call_rule(addresses[2], actor, reinforcements, starts, time):
             return RULE_REFUSED, step
         for row in range(n_rows):
+            all_errors[step, row] = td_errors[row]
             starts[row] = dones[row]
         plan[TIME] += n_rows
         step += 1

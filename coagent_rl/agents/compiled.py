@@ -20,6 +20,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl.agents import block
+from coagent_rl.agents.logs import remember
 from coagent_rl.arrays import NOISE_STEP
 from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.networks.forward import forward
@@ -46,6 +47,8 @@ def reason_for_steps(model: CoagentAlgorithm, callback: BaseCallback) -> str | N
         return f"the environment is not a compiled one ({type(inner).__name__})"
     if normaliser is not None and (type(normaliser) is not VecNormalize or inner.num_envs > MOST_NORMALISED):
         return f"observations are normalised by {type(normaliser).__name__} with {inner.num_envs} environments"
+    if model._rates_move:
+        return "a learning rate is a function, which Python must be asked for"
     if why := model._reason_for_steps():
         return why
     return _asked_at_every_step(callback)
@@ -145,7 +148,7 @@ class CompiledTraining:
             np.zeros(n, bool),
         )
         n_steps = max(1, STEPS_AT_ONCE // n)
-        self.record = (np.zeros((n_steps, n)), np.zeros((n_steps, n), bool))
+        self.record = (np.zeros((n_steps, n)), np.zeros((n_steps, n), bool), np.zeros((n_steps, n)))
 
     # ------------------------------------------------------------------ the normaliser
 
@@ -248,6 +251,7 @@ class CompiledTraining:
         critic.drawn(n_steps)
         model.num_timesteps += n_steps * self.n_envs
         model._n_updates += n_steps
+        remember(model.recent_errors, self.record[2][:n_steps])
         infos, n_ended = self._report(n_steps, carried)
         self._put_back_statistics()
         model._last_obs, model._last_episode_starts = self.observations.copy(), self.starts.copy()
@@ -266,7 +270,7 @@ class CompiledTraining:
 
     def _report(self, n_steps: int, carried: list[list[float]]) -> tuple[list[dict[str, Any]], int]:
         """Report the episodes that ended, in their order; return the infos of the last step and their number."""
-        rewards, dones = self.record[0][:n_steps], self.record[1][:n_steps]
+        rewards, dones = (part[:n_steps] for part in self.record[:2])
         begins = [0] * self.n_envs
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": False} for _ in range(self.n_envs)]
         ended = np.argwhere(dones).tolist()

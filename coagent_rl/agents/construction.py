@@ -6,6 +6,7 @@ import inspect
 import numbers
 import warnings
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,9 +21,11 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents import search
-from coagent_rl.agents.policy import CoagentPolicy, check_action_space, observation_size
-from coagent_rl.agents.saving import SavedAlgorithm
-from coagent_rl.critics import Critic, MAPPropCritic, RewardCritic, TDLambdaCritic
+from coagent_rl.agents.logs import N_RECENT
+from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.agents.rates import LearningRates
+from coagent_rl.agents.spaces import check_action_space, observation_size
+from coagent_rl.critics import Critic, MAPPropCritic, NeuronCritics, RewardCritic, TDLambdaCritic
 from coagent_rl.envs.compiled import twin_of
 from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import SerialVecEnv
@@ -30,22 +33,32 @@ from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
 from coagent_rl.networks.units import UNIT_KINDS
 from coagent_rl.noise import Noise
-from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
+from coagent_rl.schedules import LearningRate
 from coagent_rl.streams import generator
 
 TRUNCATIONS = ("bootstrap", "zero_td_error")
+UNSAVED = ("recent_errors", "_logged", "_rates_move")
 CRITICS = {"td": "softplus", "map_prop": "gaussian_softplus", None: "softplus"}
 """Name of a critic → its hidden units, where the user names none."""
 
 
-class Construction(SavedAlgorithm):
+class Construction(LearningRates):
     """The part of `CoagentAlgorithm` that makes and checks; the arguments are explained there."""
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": CoagentPolicy}
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": CoagentPolicy,
+        "MultiInputPolicy": CoagentPolicy,
+    }
     policy: CoagentPolicy
-    default_rates: ClassVar[tuple[Rates | None, Rates | None]] = (None, None)
-    """Learning rates of actor and critic where the user gives none."""
-    supported_action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.Box)
+    _logged: tuple[int, int]
+    _rates_move: bool
+    recent_errors: deque[bytes]
+    supported_action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (
+        spaces.Discrete,
+        spaces.Box,
+        spaces.MultiDiscrete,
+        spaces.MultiBinary,
+    )
     supports_multi_env: ClassVar[bool] = True
     actor_has_traces: ClassVar[bool] = True
     """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
@@ -54,8 +67,8 @@ class Construction(SavedAlgorithm):
         self,
         policy: str | type[CoagentPolicy],
         env: GymEnv | str | None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         gamma: float = 0.98,
         actor_lambda: float = 0.0,
         critic_lambda: float = 0.8,
@@ -68,7 +81,7 @@ class Construction(SavedAlgorithm):
         truncation: str = "bootstrap",
         reward_clip: float | None = None,
         policy_kwargs: dict[str, Any] | None = None,
-        learning_rate: Rates | LinearSchedule | None = None,
+        learning_rate: LearningRate | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         verbose: int = 0,
@@ -82,13 +95,16 @@ class Construction(SavedAlgorithm):
             raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
         self._check_policy(policy)
         if isinstance(env, str) and (twin := twin_of(env, {})) is not None:
+            if verbose >= 1:
+                print(f"Creating environment from the given name '{env}'")
+                print("Wrapping the env in a CompiledVecEnv, which monitors itself.")
             env = CompiledVecEnv(twin)
         if str(device) not in ("auto", "cpu"):
             warnings.warn(f"Everything runs on the CPU; device={device!r} is ignored.", stacklevel=2)
         super().__init__(
             policy,
             env,
-            learning_rate=0.0,  # every layer has its own rate below
+            learning_rate=learning_rate,  # type: ignore[arg-type]  # every layer has its own
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
@@ -100,8 +116,8 @@ class Construction(SavedAlgorithm):
         if env is None and _init_setup_model:
             raise ValueError("env is None: give an environment, or its id, to learn from.")
         self.algorithm = type(self).__name__
-        self.actor_learning_rate = learning_rate if actor_learning_rate is None else actor_learning_rate
-        self.critic_learning_rate = learning_rate if critic_learning_rate is None else critic_learning_rate
+        self.actor_learning_rate = actor_learning_rate
+        self.critic_learning_rate = critic_learning_rate
         self.gamma = gamma
         self.actor_lambda = actor_lambda
         self.critic_lambda = critic_lambda
@@ -184,8 +200,8 @@ class Construction(SavedAlgorithm):
             return
         if not (isinstance(policy, type) and issubclass(policy, CoagentPolicy)):
             raise ValueError(
-                f"policy must be one of {sorted(cls.policy_aliases)} or a subclass of CoagentPolicy, not {policy!r}: "
-                f"coagent networks are layers of units that take a vector of numbers."
+                f"policy must be one of {list(cls.policy_aliases)} or a subclass of CoagentPolicy, not {policy!r}: "
+                f"coagent networks are layers of units that take a vector of numbers, no images and no history."
             )
 
     def _check_arguments(self) -> None:
@@ -221,6 +237,7 @@ class Construction(SavedAlgorithm):
     # ------------------------------------------------------------------ construction
 
     def _setup_model(self) -> None:
+        self.algorithm = type(self).__name__  # a file of a class that this one inherits from names that
         self._check_arguments()
         if not isinstance(self.action_space, self.supported_action_spaces):
             kinds = " or ".join(kind.__name__ for kind in self.supported_action_spaces)
@@ -248,7 +265,7 @@ class Construction(SavedAlgorithm):
         self.actor_learner = Learner(
             network,
             rows,
-            self._schedule("actor", network.depth),
+            self._rates_now("actor_learning_rate", network.depth),
             self.optimizer,
             self.gamma * self.actor_lambda,
             self.weight_decay,
@@ -268,6 +285,7 @@ class Construction(SavedAlgorithm):
             self.critic_noise = Noise(generator(self.seed, "critic_noise"))
         self.critic_model = self._make_critic(self.policy.critic)
         self._never = np.zeros(self.n_envs, dtype=bool)
+        self.recent_errors = deque(maxlen=N_RECENT)
 
     def _make_critic(self, network: Network | None) -> Critic:
         actor, rows = self.policy.actor, self._learning_rows()
@@ -284,19 +302,18 @@ class Construction(SavedAlgorithm):
                 names = ", ".join(map(repr, sorted(unknown)))
                 raise ValueError(f"critic_kwargs: unknown {names}; known: {', '.join(known)}.")
             options = MAPPropCritic.options(network, self.gamma, **arguments)
-        rate, decay = self._schedule("critic", network.depth), self.gamma * self.critic_lambda
+        rate, decay = self._rates_now("critic_learning_rate", network.depth), self.gamma * self.critic_lambda
         learner = Learner(network, rows, rate, self.optimizer, decay, name="critic_learning_rate", options=options)
         if self.critic == "td":
             return TDLambdaCritic(actor, learner)
         assert self.critic_noise is not None
         return MAPPropCritic(actor, learner, self.critic_noise)
 
-    def _schedule(self, which: str, depth: int) -> LinearSchedule:
-        name = f"{which}_learning_rate"
-        rates = getattr(self, name)
-        if rates is None:
-            rates = self.default_rates[("actor", "critic").index(which)]
-        return as_schedule([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, name)
+    def _rated(self) -> dict[str, Learner | NeuronCritics]:
+        found: dict[str, Learner | NeuronCritics] = {"actor_learning_rate": self.actor_learner}
+        if not isinstance(self._value_critic(), RewardCritic):
+            found["critic_learning_rate"] = self.critic_learner
+        return found
 
     def _frozen_indices(self, depth: int) -> tuple[int, ...]:
         if self.frozen_layers == "hidden":
@@ -322,11 +339,15 @@ class Construction(SavedAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         env = maybe_make_env(env, verbose)
-        if isinstance(env, gym.Env):
-            monitored = Monitor(env) if monitor_wrapper and not is_wrapped(env, Monitor) else env
-            env = SerialVecEnv([lambda: monitored])
         observation_size(env.observation_space)
         check_action_space(env.action_space)
+        if isinstance(env, gym.Env):
+            monitored = Monitor(env) if monitor_wrapper and not is_wrapped(env, Monitor) else env
+            if verbose >= 1:
+                if monitored is not env:
+                    print("Wrapping the env with a `Monitor` wrapper")
+                print("Wrapping the env in a SerialVecEnv.")
+            env = SerialVecEnv([lambda: monitored])
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _learning_rows(self) -> int:
@@ -356,7 +377,7 @@ class Construction(SavedAlgorithm):
         return names, []
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never"]
+        return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never", *UNSAVED]
 
 
 def stochastic_kinds() -> list[str]:

@@ -13,12 +13,14 @@ from stable_baselines3.common.type_aliases import GymEnv
 from coagent_rl.agents import search
 from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.agents.rates import RateAttribute
 from coagent_rl.agents.replay import Replay, value_columns
 from coagent_rl.arrays import VALUES
 from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, learn_deterministic_policy
 from coagent_rl.critics import Critic, NeuronCritics
+from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
-from coagent_rl.schedules import LinearSchedule, Rates, as_schedule
+from coagent_rl.schedules import LearningRate
 from coagent_rl.streams import generator
 
 TD_SOURCES = ("shared", "neuron")
@@ -41,13 +43,16 @@ class DecentralizedDDPG(NoisyNeurons):
         td_source: where the TD error comes from: ``"shared"``, one state-value critic for all (``critic="td"``), or
             ``"neuron"``, each neuron's own critic with a target copy (the paper's); then there is no other critic, and
             nothing that ``critic_learning_rate`` and ``critic_lambda`` are for.
-        neuron_critic_learning_rate: of the neurons' critics; as the other rates.
+        neuron_critic_learning_rate: of the neurons' critics; as the other rates. None is ``learning_rate``, and without that
+            2e-3.
         neuron_critic_lambda: trace decay rate of the neurons' critics when learning online; replayed transitions have no
             traces, neither there nor in the shared critic.
         buffer_size: number of transitions to replay, or None to learn online.
         batch_size, learning_starts, train_freq, gradient_steps: with a buffer, as in Stable-Baselines3's DDPG, except that
             exploration is the neurons' from the first step, and that `VecNormalize` normalises transitions once, when
-            they are stored. Learning starts when so many transitions are in the buffer.
+            they are stored. Learning starts when so many transitions are in the buffer. ``train_freq`` is a number of steps,
+            ``(n, "step")`` or, with one environment, ``(n, "episode")``; ``gradient_steps=-1`` means as many as there were
+            transitions since the last time.
         tau: share by which target copies follow (they are used with ``td_source="neuron"``).
 
     The others are those of `NoisyNeurons` and `CoagentAlgorithm`.
@@ -64,22 +69,24 @@ class DecentralizedDDPG(NoisyNeurons):
 
     rule = staticmethod(learn_deterministic_policy)
     actor_has_traces = False
+    default_rates = {**NoisyNeurons.default_rates, "neuron_critic_learning_rate": 2e-3}  # noqa: RUF012
+    neuron_critic_learning_rate = RateAttribute()
 
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
-        neuron_critic_learning_rate: Rates | LinearSchedule = 2e-3,
+        neuron_critic_learning_rate: LearningRate | None = None,
         neuron_critic_lambda: float = 0.9,
         critic_kind: str = "compatible",
         td_source: str = "shared",
         buffer_size: int | None = None,
         batch_size: int = 32,
         learning_starts: int = 100,
-        train_freq: int = 1,
+        train_freq: int | tuple[int, str] = 1,
         gradient_steps: int = 1,
         tau: float = 5e-3,
         **kwargs: Any,
@@ -94,6 +101,7 @@ class DecentralizedDDPG(NoisyNeurons):
         self.train_freq = train_freq
         self.gradient_steps = gradient_steps
         self.tau = tau
+        self.transitions_since = self.episodes_since = 0  # the last gradient steps
         self.replay_buffer: Replay | None = None
         self.replay_rng: np.random.Generator | None = None
         if "critic" not in kwargs:
@@ -116,11 +124,29 @@ class DecentralizedDDPG(NoisyNeurons):
             raise ValueError(f"td_source={self.td_source!r} does not go with critic={self.critic!r}.")
         self._check_share("neuron_critic_lambda", "[0")
         self._check_share("tau")
-        whole = {"batch_size": 1, "train_freq": 1, "gradient_steps": 1, "learning_starts": 0}
+        if self._train_freq()[1] == "episode" and self.n_envs > 1:
+            raise ValueError(
+                f"train_freq={self.train_freq!r} counts episodes of one environment, but there are {self.n_envs}."
+            )
+        whole = {"batch_size": 1, "learning_starts": 0}
+        if self.gradient_steps != -1:
+            whole["gradient_steps"] = 1
         for name, least in {**whole, **({} if self.buffer_size is None else {"buffer_size": 1})}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be a whole number from {least}, not {value!r}.")
+                other = ", or -1 for as many as there were transitions" if name == "gradient_steps" else ""
+                raise ValueError(f"{name} must be a whole number from {least}{other}, not {value!r}.")
+
+    def _train_freq(self) -> tuple[int, str]:
+        """``train_freq`` as a number and its unit; raises a ValueError where it is something else."""
+        given = self.train_freq
+        frequency, unit = given if isinstance(given, tuple | list) and len(given) == 2 else (given, "step")
+        is_whole = isinstance(frequency, int | np.integer) and not isinstance(frequency, bool)
+        if not is_whole or frequency < 1 or unit not in ("step", "episode"):
+            raise ValueError(
+                f"train_freq must be a whole number from 1, or a pair of one and 'step' or 'episode', not {given!r}."
+            )
+        return int(frequency), unit
 
     def _learning_rows(self) -> int:
         return self.n_envs if self.buffer_size is None else self.batch_size
@@ -131,7 +157,7 @@ class DecentralizedDDPG(NoisyNeurons):
             self._learning_rows(),
             super()._make_critic(network),
             self.critic_kind,
-            as_schedule(self.neuron_critic_learning_rate, "neuron_critic_learning_rate"),
+            self._rates_now("neuron_critic_learning_rate", self.policy.actor.depth),
             self.optimizer,
             self.gamma,
             self.gamma * self.neuron_critic_lambda if self.buffer_size is None else 0.0,
@@ -140,6 +166,9 @@ class DecentralizedDDPG(NoisyNeurons):
 
     def _value_critic(self) -> Critic:
         return self.neuron_critics.shared
+
+    def _rated(self) -> dict[str, Learner | NeuronCritics]:
+        return {**super()._rated(), "neuron_critic_learning_rate": self.neuron_critics}
 
     @property
     def neuron_critics(self) -> NeuronCritics:
@@ -195,13 +224,31 @@ class DecentralizedDDPG(NoisyNeurons):
         if not (np.isfinite(rewards).all() and np.isfinite(ends).all()):
             self._raise_not_finite(ends, rewards)
         replay.add(observations, rewards, ends, terminated, ignored, values)
-        steps = self.num_timesteps // self.n_envs + 1
-        if replay.n_transitions >= self.learning_starts and steps % self.train_freq == 0:
-            assert self.replay_rng is not None
-            for _ in range(self.gradient_steps):
+        self.transitions_since += self.n_envs
+        frequency, unit = self._train_freq()
+        if unit == "step" and (self.num_timesteps // self.n_envs + 1) % frequency == 0:
+            self._replay()
+
+    def _episodes_ended(self) -> None:
+        if self.replay_buffer is not None:
+            self.episodes_since += 1
+            frequency, unit = self._train_freq()
+            if unit == "episode" and self.episodes_since >= frequency:
+                self._replay()
+
+    def _replay(self) -> None:
+        """Learn from replayed transitions, if there are enough."""
+        replay, n_steps = self.replay_buffer, self.transitions_since if self.gradient_steps == -1 else self.gradient_steps
+        assert replay is not None
+        assert self.replay_rng is not None
+        self.transitions_since = self.episodes_since = 0
+        if replay.n_transitions >= self.learning_starts:
+            for _ in range(n_steps):
                 super()._learn_from(*replay.sample(self.replay_rng, self.batch_size, self.actor_learner))
 
     def _td_errors(self) -> np.ndarray:
+        if self.td_source == "shared":
+            return super()._td_errors()
         return self.neuron_critics.errors[:, value_columns(self.policy.actor)]
 
     # ------------------------------------------------------------------ saving and loading

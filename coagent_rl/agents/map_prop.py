@@ -13,7 +13,7 @@ from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.map_prop import learn_map_prop
 from coagent_rl.critics.map_prop import relaxation_options
 from coagent_rl.networks import Network
-from coagent_rl.schedules import LinearSchedule, Rates
+from coagent_rl.schedules import LearningRate
 
 
 class MAPProp(CoagentAlgorithm):
@@ -47,8 +47,8 @@ class MAPProp(CoagentAlgorithm):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
         relaxation_steps: int = 20,
         relaxation_rate: float = 0.5,

@@ -9,7 +9,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.reinforce import learn_reinforce
-from coagent_rl.schedules import LinearSchedule, Rates
+from coagent_rl.schedules import LearningRate
 
 
 class NodePerturbation(NoisyNeurons):
@@ -38,8 +38,8 @@ class NodePerturbation(NoisyNeurons):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
         noise_correlation_rate: float = 1.0,
         actor_lambda: float = 0.9,

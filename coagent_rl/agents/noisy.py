@@ -12,11 +12,12 @@ from stable_baselines3.common.type_aliases import GymEnv
 from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.block import LARGEST, SCALED
-from coagent_rl.agents.policy import DEFAULT_NET_ARCH, CoagentPolicy, hidden_sizes
+from coagent_rl.agents.policy import CoagentPolicy, hidden_sizes
+from coagent_rl.agents.spaces import in_space, n_actions
 from coagent_rl.networks import UNIT_KINDS, Layer
 from coagent_rl.networks.units import GAUSSIAN
 from coagent_rl.noise import Noise
-from coagent_rl.schedules import LinearSchedule, Rates
+from coagent_rl.schedules import LearningRate
 
 TWO_SIDED = ("gaussian_tanh", "gaussian_linear")
 """Kinds of output units whose mean takes both signs."""
@@ -30,33 +31,42 @@ def is_gaussian(kind: str) -> bool:
 class BoundedPolicy(CoagentPolicy):
     """A policy whose output neurons are bounded like the others: one per action.
 
-    For `Box` actions an output of -1 is the lower bound and one of 1 the upper; of discrete actions the one with the largest
-    output is taken. ``output_units`` is a kind of Gaussian units, Gaussian meaning that noise is added to them, for `Box`
-    actions one whose mean can be negative.
+    For `Box` actions an output of -1 is the lower bound and one of 1 the upper; of discrete actions (of each group of them)
+    the one with the largest output is taken, and a binary one is 1 where its output is positive. ``output_units`` is a kind
+    of Gaussian units, Gaussian meaning that noise is added to them, for `Box` and binary actions one whose mean can be
+    negative.
     """
 
     def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
         space = self.action_space
         if not is_gaussian(kind):
             raise ValueError(f"The output neurons must be Gaussian, a mean with noise added, not {kind!r}.")
-        if isinstance(space, spaces.Box) and kind not in TWO_SIDED:
+        if isinstance(space, spaces.Box | spaces.MultiBinary) and kind not in TWO_SIDED:
             raise ValueError(
-                f"For Box actions output_units must be one of {TWO_SIDED}, which reach both bounds, not {kind!r}."
+                f"For {type(space).__name__} actions output_units must be one of {TWO_SIDED}, which take both signs, "
+                f"not {kind!r}."
             )
-        return Layer(kind, int(space.n) if isinstance(space, spaces.Discrete) else space.shape[0], temperature)  # type: ignore[index]
+        return Layer(kind, n_actions(space), temperature)
 
     @property
     def action_kind(self) -> int | None:
         if type(self).to_actions is not BoundedPolicy.to_actions:
             return None
-        return LARGEST if self._bounds is None else SCALED
+        return LARGEST if self._is_index else (SCALED if self._is_vector else None)
 
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
         if self._bounds is None:
-            return np.asarray(outputs.argmax(axis=1))
+            return super().to_actions(outputs)
         low, high = self._bounds
         # Clipped last, because an output of 1 may be rounded to something above the bound.
-        return np.clip(low + (outputs + 1.0) * 0.5 * (high - low), low, high)
+        scaled = np.clip(low + (outputs + 1.0) * 0.5 * (high - low), low, high)
+        return scaled if self._is_vector else in_space(self.action_space, scaled)
+
+    def _chosen(self, outputs: np.ndarray) -> np.ndarray:
+        if isinstance(self.action_space, spaces.MultiDiscrete):
+            groups = np.split(outputs, np.cumsum(self.action_space.nvec.reshape(-1))[:-1], axis=1)
+            return np.stack([group.argmax(axis=1) for group in groups], axis=1)
+        return outputs > 0.0 if isinstance(self.action_space, spaces.MultiBinary) else super()._chosen(outputs)
 
 
 class NoisyNeurons(CoagentAlgorithm):
@@ -72,15 +82,15 @@ class NoisyNeurons(CoagentAlgorithm):
     ``"gaussian_tanh"``) are kinds of Gaussian units.
     """
 
-    policy_aliases = {"MlpPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
-    default_rates = (1e-4, 2e-3)
+    policy_aliases = {"MlpPolicy": BoundedPolicy, "MultiInputPolicy": BoundedPolicy}  # noqa: RUF012  as in Stable-Baselines3
+    default_rates = {"actor_learning_rate": 1e-4, "critic_learning_rate": 2e-3}  # noqa: RUF012
 
     def __init__(
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
         hidden_noise: float = 0.2,
         output_noise: float = 0.4,
@@ -136,7 +146,7 @@ class NoisyNeurons(CoagentAlgorithm):
         units = self.policy_kwargs.get("units", "gaussian_tanh")
         if not all(is_gaussian(kind) for kind in ([units] if isinstance(units, str) else units)):
             raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
-        n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch", DEFAULT_NET_ARCH))[0])
+        n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch"))[0])
         return {
             "units": units,
             "output_units": "gaussian_tanh",

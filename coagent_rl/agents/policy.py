@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from gymnasium import spaces
 
 from coagent_rl.agents.acting import DETERMINISTIC_MODES, ActingPolicy
 from coagent_rl.agents.block import CLIPPED, LARGEST
+from coagent_rl.agents.spaces import check_action_space, encode, forbid_levels, in_space, n_actions, observation_size
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.units import GAUSSIAN, MEAN, UNIT_KINDS
 from coagent_rl.schedules import is_positive
@@ -19,47 +21,28 @@ from coagent_rl.streams import generator, stream
 
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
 DEFAULT_NET_ARCH = (64, 32)
+FLOAT32 = np.dtype(np.float32)
 
 
-def observation_size(space: spaces.Space[Any]) -> int:
-    """Number of network inputs for an observation space.
+def hidden_sizes(net_arch: NetArch | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths of the actor's and the critic's hidden layers, from ``[64, 32]`` or ``dict(pi=[64, 32], vf=[64, 32])``.
+
+    None is the default; a key that is missing means no hidden layers, as in Stable-Baselines3.
 
     Raises:
-        ValueError: for a space that is neither a `Box` (flattened) nor `Discrete` (one-hot).
+        ValueError: for other keys, or anything but positive integers.
     """
-    if isinstance(space, spaces.Box) and space.shape and min(space.shape) > 0:
-        return int(np.prod(space.shape))
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    raise ValueError(
-        f"Observation space {space} is not supported: the networks take a vector of numbers, so it must be a Box "
-        f"(which is flattened) or Discrete (one-hot). gymnasium.wrappers.FlattenObservation turns other spaces into a Box."
+    if net_arch is None:
+        net_arch = DEFAULT_NET_ARCH
+    if isinstance(net_arch, list | tuple) and len(net_arch) == 1 and isinstance(net_arch[0], Mapping):
+        message = f"net_arch={net_arch!r} is what Stable-Baselines3 took before version 1.8; write net_arch={net_arch[0]!r}."
+        warnings.warn(message, stacklevel=2)
+        net_arch = net_arch[0]
+    if isinstance(net_arch, Mapping) and not set(net_arch) <= {"pi", "vf"}:
+        raise ValueError(f"net_arch may have the keys 'pi' and 'vf', not {sorted(map(str, net_arch))}.")
+    actor, critic = (
+        (net_arch.get("pi", ()), net_arch.get("vf", ())) if isinstance(net_arch, Mapping) else (net_arch, net_arch)
     )
-
-
-def check_action_space(space: spaces.Space[Any]) -> None:
-    """Raise a ValueError unless actions are `Discrete` (starting at 0, at least two) or a bounded one-dimensional `Box`."""
-    if isinstance(space, spaces.Discrete):
-        if space.start != 0:
-            raise ValueError(f"Action space {space} is not supported: discrete actions must start at 0, not {space.start}.")
-        if space.n < 2:
-            raise ValueError(f"Action space {space} is not supported: there is nothing to choose with a single action.")
-    elif isinstance(space, spaces.Box):
-        if len(space.shape) != 1 or space.shape[0] < 1:
-            raise ValueError(f"Action space {space} is not supported: a Box of actions must have one dimension.")
-        if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
-            raise ValueError(f"Action space {space} is not supported: the bounds of a Box of actions must be finite.")
-        if not np.issubdtype(space.dtype, np.floating):
-            raise ValueError(f"Action space {space} is not supported: actions must be floats, not {space.dtype}.")
-    else:
-        raise ValueError(f"Action space {space} is not supported: it must be Discrete or a Box.")
-
-
-def hidden_sizes(net_arch: NetArch) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Widths of the actor's and the critic's hidden layers, from ``[64, 32]`` or ``dict(pi=[64, 32], vf=[64, 32])``."""
-    if isinstance(net_arch, Mapping) and set(net_arch) != {"pi", "vf"}:
-        raise ValueError(f"net_arch must have the keys 'pi' and 'vf', not {sorted(map(str, net_arch))}.")
-    actor, critic = (net_arch["pi"], net_arch["vf"]) if isinstance(net_arch, Mapping) else (net_arch, net_arch)
     for widths in (actor, critic):
         is_list = isinstance(widths, Sequence | np.ndarray) and not isinstance(widths, str)
         if not is_list or not all(isinstance(width, (int, np.integer)) and width > 0 for width in widths):
@@ -107,11 +90,12 @@ class CoagentPolicy(ActingPolicy):
     Args:
         observation_space, action_space: see `observation_size` and `check_action_space`.
         lr_schedule: ignored; rates belong to the algorithm.
-        net_arch: widths of the hidden layers, ``[64, 32]`` or ``dict(pi=…, vf=…)``.
+        net_arch: widths of the hidden layers, ``[64, 32]`` or ``dict(pi=…, vf=…)``; None is the default.
         units: kind of the hidden units (`coagent_rl.networks.units.UNIT_KINDS`), or one kind per hidden layer, input side →
             output. Deterministic layers belong to the coagents that end at the next stochastic layer above them.
-        output_units: kind of the output units for discrete actions, ``softmax_reference`` or ``softmax``. For `Box`
-            actions they are Gaussian with linear means.
+        output_units: kind of the output units for `Discrete` actions, ``softmax_reference`` or ``softmax`` (a single action
+            takes the latter). For `Box` actions they are Gaussian with linear means, for `MultiDiscrete` ones categorical,
+            a softmax for each, and for `MultiBinary` ones Bernoulli.
         critic_units: kind of the critic's hidden units, deterministic or Gaussian; of Gaussian ones, its output is one too.
         temperature: of the output layer.
         variance: σ² of the actor's Gaussian units, a number or one per layer of Gaussian units, input side → output (the
@@ -138,7 +122,7 @@ class CoagentPolicy(ActingPolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: object = None,
-        net_arch: NetArch = DEFAULT_NET_ARCH,
+        net_arch: NetArch | None = DEFAULT_NET_ARCH,
         units: str | Sequence[str] = "bernoulli",
         output_units: str = "softmax_reference",
         critic_units: str = "softplus",
@@ -177,9 +161,14 @@ class CoagentPolicy(ActingPolicy):
             "exploration_probability": exploration_probability,
             "noise_persistence": noise_persistence,
         }
-        self._bounds = (action_space.low, action_space.high) if isinstance(action_space, spaces.Box) else None
+        self._takes_vectors = isinstance(observation_space, spaces.Box)
+        box = action_space if isinstance(action_space, spaces.Box) else None
+        self._bounds = None if box is None else (box.low.reshape(-1), box.high.reshape(-1))
+        self._is_vector = box is not None and len(box.shape) == 1
+        self._is_index = isinstance(action_space, spaces.Discrete) and action_space.start == 0
         self.exploration_probability = exploration_probability
         self.marginal_samples = marginal_samples
+        self.net_arch = DEFAULT_NET_ARCH if net_arch is None else net_arch
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
         self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
@@ -188,6 +177,8 @@ class CoagentPolicy(ActingPolicy):
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
+        if output.kind == "categorical" and isinstance(action_space, spaces.MultiDiscrete):
+            forbid_levels(action_space, self.actor.biases(-1))
         self.critic: Network | None = None
         if has_critic:
             hidden = [Layer(critic_units, n) for n in critic_sizes]
@@ -205,12 +196,16 @@ class CoagentPolicy(ActingPolicy):
     def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
         space = self.action_space
         if isinstance(space, spaces.Box):
-            return Layer("gaussian_linear", space.shape[0], temperature, learned_deviation=learned_deviation)
-        assert isinstance(space, spaces.Discrete)
+            return Layer("gaussian_linear", n_actions(space), temperature, learned_deviation=learned_deviation)
         if kind not in ("softmax", "softmax_reference"):
             known = ", ".join(name for name in UNIT_KINDS if name.startswith("softmax"))
             raise ValueError(f"output_units for discrete actions must be one of {known}, not {kind!r}.")
-        return Layer(kind, int(space.n), temperature)
+        if isinstance(space, spaces.MultiBinary):
+            return Layer("bernoulli", n_actions(space), temperature)
+        if isinstance(space, spaces.MultiDiscrete):
+            levels = tuple(float(level) for level in range(max(2, int(space.nvec.max()))))
+            return Layer("categorical", int(space.nvec.size), temperature, levels=levels)
+        return Layer("softmax" if n_actions(space) == 1 else kind, n_actions(space), temperature)
 
     def _register(self, prefix: str, network: Network) -> None:
         modules = th.nn.ModuleList()
@@ -254,35 +249,51 @@ class CoagentPolicy(ActingPolicy):
         self._prediction_rng = np.random.default_rng(self._prediction_seed if seed is None else seed)
 
     def encode(self, observations: Any) -> np.ndarray:
-        """Observations of a batch of environments → network inputs, shape (n, n_inputs), float32."""
-        if observations.dtype == np.float32 and observations.ndim == 2 and observations.flags.c_contiguous:
-            return observations
-        if isinstance(self.observation_space, spaces.Discrete):
-            states = np.asarray(observations).reshape(-1) - self.observation_space.start
-            if states.size and not 0 <= states.min() <= states.max() < self.actor.n_inputs:
-                raise ValueError(f"The observations {np.asarray(observations)} are not all in {self.observation_space}.")
-            return np.eye(self.actor.n_inputs, dtype=np.float32)[states]
-        return np.ascontiguousarray(observations, dtype=np.float32).reshape(-1, self.actor.n_inputs)
+        """Observations of a batch of environments → network inputs, shape (n, n_inputs), float32.
+
+        See `coagent_rl.agents.spaces.encode`.
+        """
+        given = observations
+        is_done = self._takes_vectors and given.__class__ is np.ndarray and given.dtype == FLOAT32 and given.ndim == 2
+        return given if is_done and given.flags.c_contiguous else encode(self.observation_space, given)
 
     @property
     def action_kind(self) -> int | None:
         """How a compiled loop turns outputs into actions, as `to_actions` does; None if it cannot.
 
-        A code of `coagent_rl.agents.block`; a subclass with a `to_actions` of its own has none.
+        A code of `coagent_rl.agents.block`; a subclass with a `to_actions` of its own has none, and neither have spaces
+        other than `Discrete` from 0 on and a `Box` of one dimension.
         """
         if type(self).to_actions is not CoagentPolicy.to_actions:
             return None
-        return LARGEST if self._bounds is None else CLIPPED
+        return LARGEST if self._is_index else (CLIPPED if self._is_vector else None)
 
     def to_actions(self, outputs: np.ndarray) -> np.ndarray:
-        """Values of the output layer, shape (n, n_values) → actions: the index of the largest, or clipped to the bounds."""
-        return outputs.argmax(axis=1) if self._bounds is None else np.clip(outputs, *self._bounds)
+        """Values of the output layer, shape (n, n_values) → actions of the space.
+
+        That is the index of the largest, clipped to the bounds, or what categorical or Bernoulli units drew.
+        """
+        if self._is_index:
+            return outputs.argmax(axis=1)
+        if self._bounds is None:
+            return in_space(self.action_space, self._chosen(outputs))
+        clipped = np.clip(outputs, *self._bounds)
+        return clipped if self._is_vector else in_space(self.action_space, clipped)
+
+    def _chosen(self, outputs: np.ndarray) -> np.ndarray:
+        """What was chosen of actions that are no `Box`, counted from zero and flat."""
+        if isinstance(self.action_space, spaces.Discrete):
+            return outputs.argmax(axis=1)
+        if isinstance(self.action_space, spaces.MultiDiscrete):
+            # A level that an action does not have is never drawn, but parameters may have been written from outside.
+            return np.minimum(outputs, self.action_space.nvec.reshape(-1) - 1)
+        return outputs
 
     def predict_values(self, obs: th.Tensor) -> th.Tensor:
         """State values, shape (n, 1). Raises a ValueError without a critic."""
         if self.critic is None:
             raise ValueError("This agent has no critic: the reward itself is the reinforcement.")
-        values, _ = self.critic.activities(self.encode(obs.numpy()), mode=MEAN)
+        values, _ = self.critic.activities(self.encode(obs), mode=MEAN)
         return th.as_tensor(values[:, self.critic.slot(-1)])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,7 +55,7 @@ class SavedAlgorithm(BaseAlgorithm):
             ValueError: if the file is not a model, or one of another algorithm, or its parameters are not finite.
         """
         where = "the given file" if isinstance(path, io.BufferedIOBase) else _existing(path)
-        _check_model_file(where if isinstance(where, Path) else path, str(where), cls.__name__)
+        _check_model_file(where if isinstance(where, Path) else path, str(where), [kind.__name__ for kind in cls.__mro__])
         try:
             model = super().load(path, *args, **kwargs)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
@@ -72,7 +72,8 @@ def _existing(path: str | Path) -> Path:
     raise FileNotFoundError(f"There is no model at {path} (nor at {path}.zip).")
 
 
-def _check_model_file(file: Any, name: str, algorithm: str) -> None:
+def _check_model_file(file: Any, name: str, algorithms: Sequence[str]) -> None:
+    """Raise a ValueError unless a file is a model of one of the algorithms: a class, and those that it inherits from."""
     try:
         with zipfile.ZipFile(file) as archive:
             data = json.loads(archive.read("data"))
@@ -82,7 +83,7 @@ def _check_model_file(file: Any, name: str, algorithm: str) -> None:
         if hasattr(file, "seek"):
             file.seek(0)
     saved = data.get("algorithm") if isinstance(data, dict) else None
-    if saved != algorithm:
+    if saved not in algorithms:
         raise ValueError(
-            f"{name} holds a model of {saved or 'another library'}, not of {algorithm}: load it with its own class."
+            f"{name} holds a model of {saved or 'another library'}, not of {algorithms[0]}: load it with its own class."
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from coagent_rl.agents.policy import DEFAULT_NET_ARCH, hidden_sizes
+from coagent_rl.agents.policy import hidden_sizes
 
 Range = tuple[float, float]
 
@@ -64,7 +64,7 @@ def digits(value: float) -> float:
 
 def depths(settings: Mapping[str, Any]) -> tuple[int, int]:
     """Number of layers of actor and critic, the output layers included."""
-    actor, critic = hidden_sizes((settings.get("policy_kwargs") or {}).get("net_arch", DEFAULT_NET_ARCH))
+    actor, critic = hidden_sizes((settings.get("policy_kwargs") or {}).get("net_arch"))
     return len(actor) + 1, len(critic) + 1
 
 

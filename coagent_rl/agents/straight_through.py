@@ -12,7 +12,7 @@ from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.straight_through import learn_straight_through
 from coagent_rl.networks import Network
-from coagent_rl.schedules import LinearSchedule, Rates
+from coagent_rl.schedules import LearningRate
 
 SLOPES = ("identity", "sigmoid")
 
@@ -33,8 +33,8 @@ class STEBackprop(CoagentAlgorithm):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
         slope: str = "identity",
         **kwargs: Any,

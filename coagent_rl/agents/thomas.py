@@ -11,7 +11,7 @@ from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.thomas import learn_thomas
-from coagent_rl.schedules import LinearSchedule, Rates
+from coagent_rl.schedules import LearningRate
 
 
 class ReinforceThomas(CoagentAlgorithm):
@@ -30,8 +30,8 @@ class ReinforceThomas(CoagentAlgorithm):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
         exploration_probability: float = 0.5,
         **kwargs: Any,

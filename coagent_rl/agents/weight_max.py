@@ -13,7 +13,7 @@ from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.weight_max import learn_weight_max, learn_weight_max_pipelined
 from coagent_rl.networks import Network
-from coagent_rl.schedules import LinearSchedule, Rates
+from coagent_rl.schedules import LearningRate
 
 TRACE_FORMS = ("synchronous", "pipelined")
 
@@ -43,8 +43,8 @@ class WeightMax(CoagentAlgorithm):
         self,
         policy: str | type[CoagentPolicy] = "MlpPolicy",
         env: GymEnv | str | None = None,
-        actor_learning_rate: Rates | LinearSchedule | None = None,
-        critic_learning_rate: Rates | LinearSchedule | None = None,
+        actor_learning_rate: LearningRate | None = None,
+        critic_learning_rate: LearningRate | None = None,
         *,
         norm_order: float = 2.0,
         trace_form: str = "synchronous",
@@ -72,10 +72,10 @@ class WeightMax(CoagentAlgorithm):
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         super()._check_networks(policy)
-        if any(layer.kind == "categorical" for layer in policy.actor.layers):
+        if any(layer.kind == "categorical" for layer in policy.actor.layers[:-1]):
             raise ValueError(
-                "Weight Max gives every unit one signal, but 'categorical' units have one pre-activation per level: the "
-                "rule is not defined for them."
+                "Weight Max gives every hidden unit one signal, but 'categorical' units have one pre-activation per level: "
+                "the rule is not defined for them."
             )
 
     @property

@@ -56,4 +56,4 @@ class Critic:
         """Learn from one transition per row, and write ``td_errors`` and ``reinforcements``; see ``kernel``."""
         self.before_step()
         judged = actor.arrays if self.reads_actor else ()
-        return bool(self.kernel(self.learners, judged, transition, float(time), self.td_errors, self.reinforcements))
+        return self.kernel(self.learners, judged, transition, time, self.td_errors, self.reinforcements)

@@ -10,6 +10,7 @@ import torch as th
 
 from coagent_rl.arrays import (
     NOISE_STEP,
+    SCHEDULE_STEPS,
     SIGNALS,
     TRACE_DECAY,
     Arrays,
@@ -307,12 +308,10 @@ class NeuronCritics(Critic):
             row[WEIGHTS], offset = offset, offset + row[N_INPUTS] * row[N_VALUES]
             row[BIASES] = row[END] = offset
         dtype = actor.parameters.dtype
-        rates = learning_rate.table(actor.depth, "neuron_critic_learning_rate")
         options = [discount, float(self.kind), float(is_shared), tau]
         settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, 0.0, trace_decay, *options])
         nothing, no_store = np.zeros((0, 0, 0), dtype), np.zeros((0, 0, 0, 0), dtype)
         constants = actor.constants.copy()
-        constants[:, [RATE_START, RATE_END]] = rates.T
         self.counters = np.zeros(2)
         self.weights = np.zeros(offset, dtype)
         self.traces = np.zeros((n_rows if trace_decay else 0, offset), dtype)
@@ -323,6 +322,24 @@ class NeuronCritics(Critic):
         unused = (np.zeros(2), self.target_parameters, np.zeros((5, 0), dtype), np.zeros((0, 0), dtype))
         self.arrays: Arrays = (*critics, nothing, no_store)
         self._targets: Arrays = (actor.layout, constants, settings, *unused, after, nothing, no_store)
+        self.set_rates(learning_rate.table(actor.depth, "neuron_critic_learning_rate"), learning_rate.steps)
+
+    @property
+    def depth(self) -> int:
+        """Number of the actor's layers."""
+        return self.actor.depth
+
+    def set_rates(self, table: np.ndarray, steps: float) -> None:
+        """Learn with other rates from now on, see `coagent_rl.learner.Learner.set_rates`."""
+        constants, settings = self.arrays[1:3]
+        constants[:, [RATE_START, RATE_END]] = table.T
+        settings[SCHEDULE_STEPS] = steps
+
+    def learning_rates(self, time: float) -> np.ndarray:
+        """Learning rate of each layer's critics after ``time`` environment steps."""
+        constants, settings = self.arrays[1:3]
+        start, end = constants[:, RATE_START], constants[:, RATE_END]
+        return np.asarray(start + min(time / settings[SCHEDULE_STEPS], 1.0) * (end - start))
 
     @property
     def kernel(self) -> Callable[..., bool]:  # type: ignore[override]

@@ -218,7 +218,7 @@ def train(
                 model.load_replay_buffer(replay)
         else:
             model = kind(
-                "MlpPolicy",
+                "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy",
                 env,
                 seed=seed,
                 verbose=options.verbose,
