@@ -84,7 +84,7 @@ def write_archive(file: File, members: Mapping[str, bytes], kind: str) -> str:
     """
     sums = _sums(members)
     manifest = json_bytes({"format": f"coagent_rl {kind} 1", "sha256": sums})
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in ((MANIFEST, manifest), *members.items()):
             archive.writestr(zipfile.ZipInfo(name), content)
     return manifest_sum(members)
@@ -119,7 +119,7 @@ def read_archive(file: File, kind: str, allowed: str, name: str | None = None) -
     try:
         return _members(file, kind, allowed)
     except BROKEN as error:
-        said = str(error).strip("'\"").rstrip(".") or type(error).__name__
+        said = str(error).rstrip(".") or type(error).__name__
         raise ValueError(f"{name} is not a saved {kind}, or is damaged: {said}.") from error
     finally:
         file.seek(start)
@@ -128,7 +128,7 @@ def read_archive(file: File, kind: str, allowed: str, name: str | None = None) -
 def names_in(file: File) -> list[str]:
     """Names of the members of a zip; none for another file."""
     try:
-        with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(file) as archive:
             return archive.namelist()
     except BROKEN:
         return []

@@ -109,11 +109,11 @@ class Coder:
         if type(value) is Noise:
             _, (rng, cursor, last) = value.__reduce__()
             return {TAG: "noise", "rng": self.encode(rng), "cursor": cursor, "last": self.encode(last)}
-        for name, kind, fields in RECORDS:
-            if type(value) is kind:
+        for name, record, fields in RECORDS:
+            if type(value) is record:
                 parts = {key: self.encode(getattr(value, key)) for key in fields}
-                if kind is spaces.Dict:
-                    parts = {"spaces": [[key, self.encode(space)] for key, space in value.spaces.items()]}
+                if record is spaces.Dict:
+                    parts = {"spaces": [[key, self.encode(space)] for key, space in vars(value)["spaces"].items()]}
                 if isinstance(value, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)):
                     parts["dtype"] = np.dtype(value.dtype or np.int64).str
                 return {TAG: "record", "kind": name, **parts}
@@ -153,5 +153,5 @@ class Coder:
         if "dtype" in parts:
             parts["dtype"] = np.dtype(parts["dtype"]).type
         if kind is spaces.Dict:
-            return spaces.Dict({key: space for key, space in parts["spaces"]})
+            return spaces.Dict(dict(parts["spaces"]))
         return kind(**parts)

@@ -124,9 +124,9 @@ class Replay:
             saved = described.get("of") if isinstance(described, dict) else described
             raise ValueError(f"{path} does not hold a replay buffer of this model: it has {saved}, the model {self._shape}.")
         buffer, position, is_full = self.buffer, described.get("position"), described.get("full")
-        n_steps = buffer.buffer_size if is_full is True else position
-        if type(position) is not int or type(is_full) is not bool or not 0 <= position <= n_steps <= buffer.buffer_size:
+        if not (isinstance(position, int) and isinstance(is_full, bool) and 0 <= position <= buffer.buffer_size):
             raise ValueError(f"{path}: the member buffer.json names no place in the buffer.")
+        n_steps = buffer.buffer_size if is_full else position
         arrays = {name: array_from(members[f"{name}.npy"], f"{name}.npy") for name in PARTS}
         for name, array in arrays.items():
             mine = getattr(buffer, name)

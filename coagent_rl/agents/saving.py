@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -166,13 +166,13 @@ class SavedAlgorithm(BaseAlgorithm):
         return model
 
     def set_parameters(
-        self, load_path_or_dict: str | Path | TensorDict, exact_match: bool = True, device: Any = "auto"
+        self, load_path_or_dict: str | Path | TensorDict | Mapping[str, Any], exact_match: bool = True, device: Any = "auto"
     ) -> None:
         """As in Stable-Baselines3; of a file, nothing is executed."""
-        if not isinstance(load_path_or_dict, Mapping):
-            file = _existing(load_path_or_dict)
-            load_path_or_dict = _parameters(read_archive(file, "model", MEMBERS))
-        super().set_parameters(load_path_or_dict, exact_match, device)  # type: ignore[arg-type]
+        parameters: Any = load_path_or_dict
+        if not isinstance(parameters, Mapping):
+            parameters = _parameters(read_archive(_existing(parameters), "model", MEMBERS))
+        super().set_parameters(parameters, exact_match, device)
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -196,12 +196,11 @@ def read_progress(path: Path) -> tuple[int, int]:
     """
     data = _data(read_archive(path, "model", MEMBERS), str(path))
     run, attributes = data.get("run"), data.get("attributes")
-    numbers = [run.get("steps"), run.get("episodes")] if isinstance(run, dict) else [None]
-    if None in numbers and isinstance(attributes, dict):
-        numbers = [attributes.get("num_timesteps"), attributes.get("_episode_num")]
-    if len(numbers) != 2 or not all(type(number) is int for number in numbers):
-        raise ValueError(f"{path} is damaged: its member {DATA} does not say how long the model was trained.")
-    return numbers[0], numbers[1]
+    places = ((run, "steps", "episodes"), (attributes, "num_timesteps", "_episode_num"))
+    for place, steps, episodes in places:
+        if isinstance(place, dict) and isinstance(place.get(steps), int) and isinstance(place.get(episodes), int):
+            return place[steps], place[episodes]
+    raise ValueError(f"{path} is damaged: its member {DATA} does not say how long the model was trained.")
 
 
 def read_normaliser(path: Path) -> dict[str, Any] | None:
@@ -251,10 +250,10 @@ def _load(
         if given != found["policy_kwargs"]:
             raise ValueError(f"the model has the policy_kwargs {found['policy_kwargs']}, which cannot become {given}")
         if env is not None:
-            check_for_correct_spaces(env, found["observation_space"], found["action_space"])  # type: ignore[arg-type]
+            check_for_correct_spaces(env, found["observation_space"], found["action_space"])
             if force_reset:
                 found["_last_obs"] = None
-            found["n_envs"] = env.num_envs  # type: ignore[union-attr]
+            found["n_envs"] = env.num_envs
         elif "env" in found:
             env = found["env"]
         _check_size(found, parameters, env is not None)

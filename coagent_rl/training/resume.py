@@ -79,7 +79,7 @@ def _read_arguments(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} does not hold the arguments of a run.")
-    kept = {**NUMBERS, "tensorboard_log": None, "trained_agent": None, "seed": None}
+    kept: dict[str, Any] = {**NUMBERS, "tensorboard_log": None, "trained_agent": None, "seed": None}
     kept.update({name: value for name, value in found.items() if name in kept})
     for name in ("seed", *NUMBERS):
         least = {"n_envs": 1, "eval_episodes": 1, "eval_freq": -1, "save_freq": -1}.get(name, 0)

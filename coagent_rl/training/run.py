@@ -197,7 +197,7 @@ def _model(
 ) -> CoagentAlgorithm:
     """A new model, one that learns on, or the one of the checkpoint."""
     kind = algorithm_class(algorithm)
-    logs = {"tensorboard_log": options.tensorboard_log, "verbose": options.verbose}
+    logs: dict[str, Any] = {"tensorboard_log": options.tensorboard_log, "verbose": options.verbose}
     if options.checkpoint is not None:
         return kind.load(options.checkpoint, env, force_reset=False, trust=options.trust, **logs)
     if options.trained_agent is None:
