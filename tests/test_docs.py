@@ -44,6 +44,11 @@ def test_adding_a_rule(tmp_path) -> None:
         run(check, tmp_path)
 
 
+def test_files(tmp_path) -> None:
+    (block,) = code_blocks(ROOT / "docs" / "files.md")
+    assert run(block, tmp_path).split() == ["VecNormalize", "501"]
+
+
 @pytest.mark.parametrize(
     "path", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
 )

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from stable_baselines3 import A2C
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -297,3 +298,22 @@ def test_a_run_folder_imports_only_what_is_trusted(tmp_path, capsys, monkeypatch
     write_yaml(folder / "config.yml", {**config, "settings": {**config["settings"], "env_wrapper": "gymnasium.make"}})
     assert evaluate.main([str(folder)]) == 2
     assert "not a subclass of gymnasium.Wrapper" in capsys.readouterr().err
+
+
+def test_a_policy_alone_runs_no_code_either(saved, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("PLANTED", raising=False)
+    policy = saved[0].policy
+    policy.save(tmp_path / "policy.zip")
+    again = CoagentPolicy.load(tmp_path / "policy.zip")
+    np.testing.assert_array_equal(again.parameters_to_vector(), policy.parameters_to_vector())
+    torch.save({"data": Plants(), "state_dict": {}}, tmp_path / "older.pth")
+    with pytest.raises(ValueError, match="saved by an older version and is pickled"):
+        CoagentPolicy.load(tmp_path / "older.pth")
+    assert "PLANTED" not in os.environ
+    members = members_of(tmp_path / "policy.zip")
+    for name, content in members.items():
+        damaged = bytearray(content)
+        damaged[len(content) // 2] ^= 1
+        (tmp_path / "damaged.zip").write_bytes(rewritten({**members, name: bytes(damaged)}))
+        with pytest.raises(ValueError, match=r"damaged.zip is not a saved policy, or is damaged"):
+            CoagentPolicy.load(tmp_path / "damaged.zip")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -12,11 +12,13 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from coagent_rl.agents.block import CLIPPED, LARGEST
+from coagent_rl.agents.policy_files import load_policy, save_policy
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.units import GAUSSIAN, MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS
 from coagent_rl.schedules import is_positive
 from coagent_rl.streams import generator, stream
 
+SelfPolicy = TypeVar("SelfPolicy", bound="CoagentPolicy")
 DETERMINISTIC_MODES = {"most_likely": MOST_LIKELY, "mean": MEAN, "sample_hidden": SAMPLE_HIDDEN}
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
 DEFAULT_NET_ARCH = (64, 32)
@@ -213,6 +215,15 @@ class CoagentPolicy(BasePolicy):
             parameters, np.split(vector, np.cumsum([p.numel() for p in parameters])[:-1]), strict=True
         ):
             parameter.copy_(th.from_numpy(part.copy()).view_as(parameter))
+
+    def save(self, path: str) -> None:
+        """Save the policy alone; see `coagent_rl.agents.policy_files`."""
+        save_policy(self, path)
+
+    @classmethod
+    def load(cls: type[SelfPolicy], path: str, device: Any = "auto") -> SelfPolicy:
+        """Load a policy that was saved alone; nothing in the file is executed."""
+        return load_policy(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:
         # In a copy the tensors would no longer share their memory with the arrays of the kernels: they are made anew.
