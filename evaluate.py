@@ -2,7 +2,10 @@
 
 import sys
 
-from coagent_rl.evaluate import main
+try:
+    from coagent_rl.evaluate import main
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main())

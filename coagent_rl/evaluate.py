@@ -25,7 +25,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--env", default="CartPole-v1", help="environment id, where no folder is given")
     p.add_argument("-f", "--log-folder", default="logs", help="where run folders are, where no folder is given")
     p.add_argument("--exp-id", type=int, default=0, help="number of the run; 0 for the newest")
-    p.add_argument("--load-best", action="store_true", help="the best model of training's evaluations, not the last")
+    model = p.add_mutually_exclusive_group()
+    model.add_argument("--load-best", action="store_true", help="the best model of training's evaluations, not the last")
+    model.add_argument(
+        "--load-checkpoint", type=int, metavar="N", help="the checkpoint after N time steps, not the last model"
+    )
+    p.add_argument("--trust", action="store_true", help="run code that a model or a run's files bring, by pickle or import")
     p.add_argument("--n-episodes", type=int, default=100, help="number of episodes")
     which = p.add_mutually_exclusive_group()
     which.add_argument("--deterministic", dest="deterministic", action="store_true", default=True, help="(default)")
@@ -38,8 +43,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for wrong arguments)."""
+    arguments = parser().parse_args(argv)
     try:
-        run(parser().parse_args(argv))
+        run(arguments)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     except Exception as error:
         if not is_about_input(error):
             raise
@@ -63,16 +72,28 @@ def find_run(arguments: argparse.Namespace) -> Path:
         if not runs:
             which = f"number {arguments.exp_id}" if arguments.exp_id else "at all"
             raise FileNotFoundError(f"There is no run {which} of {arguments.algo} on {env_id} in {arguments.log_folder}.")
-        finished = [run for run in runs if model_file(run, env_id, arguments.load_best).is_file()]
+        finished = [run for run in runs if find_model(run, env_id, arguments) is not None]
         folder = (finished or runs)[-1]
     return folder
 
 
-def model_file(folder: Path, env_id: str, best: bool) -> Path:
-    """Where a run's last or best model lies."""
+def find_model(folder: Path, env_id: str, arguments: argparse.Namespace) -> Path | None:
+    """The model that the arguments mean: the last one, of a run that did not end its last checkpoint; None without it."""
+    from coagent_rl.training.checkpoints import checkpoints
     from coagent_rl.training.files import folder_name
 
-    return folder / ("best_model.zip" if best else f"{folder_name(env_id)}.zip")
+    there = checkpoints(folder)
+    if arguments.load_checkpoint is not None:
+        return there.get(arguments.load_checkpoint)
+    file = folder / ("best_model.zip" if arguments.load_best else f"{folder_name(env_id)}.zip")
+    if file.is_file():
+        return file
+    return None if arguments.load_best or not there else list(there.values())[-1]
+
+
+def _what_is_there(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("*.zip") if path.is_file())
+    return f"There {'are' if len(names) > 1 else 'is'} {', '.join(names)}." if names else "It has no model at all yet."
 
 
 def can_be_drawn(env_id: str) -> bool:
@@ -92,25 +113,30 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.record is not None and not arguments.record.endswith(".gif"):
         raise ValueError(f"--record takes a .gif file, not {arguments.record!r}.")
     from coagent_rl.training.files import read_config, write_json
-    from coagent_rl.training.hyperparameters import check_environment
+    from coagent_rl.training.hyperparameters import check_environment, check_imports
 
     folder = find_run(arguments)
     config = read_config(folder)
+    if not arguments.trust:
+        named = (arguments.algo, arguments.env)
+        check_imports(config["algo"], config["env"], [config["settings"]], folder / "config.yml", named)
     algorithm, env_id = check_algorithm(config["algo"]), check_environment(config["env"])
-    file = model_file(folder, env_id, arguments.load_best)
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no model {file}; did training finish?")
+    file = find_model(folder, env_id, arguments)
+    if file is None:
+        n = arguments.load_checkpoint
+        what = "best model" if arguments.load_best else "model" if n is None else f"checkpoint after {n} steps"
+        raise FileNotFoundError(f"There is no {what} in {folder}. {_what_is_there(folder)}")
 
     from coagent_rl.training.evaluation import bootstrap_interval, evaluate
-    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments, normalised, statistics_file
+    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments, normalised
 
-    model = algorithm_class(algorithm).load(file)
+    model = algorithm_class(algorithm).load(file, trust=arguments.trust)
     settings = config["settings"]
 
     def environment(**extra: Any) -> Any:
         seed = arguments.seed + EVALUATION_SEED_OFFSET  # never the episodes that a run with this seed was trained on
         env = make_environments(env_id, 1, seed, {**config["env_kwargs"], **extra}, settings.get("env_wrapper"))
-        return normalised(env, settings.get("normalize"), statistics_file(file), training=False)
+        return normalised(env, settings.get("normalize"), file, training=False)
 
     model.policy.seed_predictions(arguments.seed)
     env = environment()

@@ -34,11 +34,28 @@ def check_writable(path: Path, name: str) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` write a file beside ``path``, of the same suffix, then rename it to ``path``. Makes its folder."""
+    """Let ``write`` write a file beside ``path``, of the same suffix, then rename it to ``path``. Makes its folder.
+
+    The content is on the disk before the name is: whenever the machine stops, there is the old file or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         write(beside)
+        sync(beside)
         os.replace(beside, path)
+        sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk itself; nothing where the system does not do that for folders."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # folders on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,14 +6,19 @@ import argparse
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import coagent_rl
 from coagent_rl.files import is_about_input
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm
 
+if TYPE_CHECKING:
+    from coagent_rl.training.run import Options
+
+ALGO, ENV = "weight_max", "CartPole-v1"
+"""Where neither the command line nor a run that goes on names any."""
 TUNING: dict[str, dict[str, Any]] = {
     "--n-trials": {"type": int, "default": 100, "help": "trials of the study, those of other workers included"},
     "--objective": {
@@ -41,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
         description="Train a coagent network. Hyperparameters come from the package's YAML files unless given.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    p.add_argument("--algo", default="weight_max", help=f"{', '.join(ALGORITHMS)}, or module:Class")
-    p.add_argument("--env", default="CartPole-v1", help="id of a Gymnasium environment, or module:id")
+    p.add_argument("--algo", help=f"{', '.join(ALGORITHMS)}, or module:Class [{ALGO}, or that of -i]")
+    p.add_argument("--env", help=f"id of a Gymnasium environment, or module:id [{ENV}, or that of -i]")
     p.add_argument("-n", "--n-timesteps", type=int, help="length of training in time steps [from the YAML file]")
     p.add_argument("--n-episodes", type=int, help="length of training in episodes [from the YAML file]")
     p.add_argument("--seed", type=int, help="of parameters, units and environments [drawn at random]")
@@ -50,17 +55,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--n-jobs", type=int, default=1, help="runs of a study at a time; -1 for one per processor")
     p.add_argument("--backend", default="auto", help="where a study's runs are made: auto, threads, loky, dask or ray")
     p.add_argument("--address", help="of the Dask or Ray cluster [a local one is started]")
-    p.add_argument("--resume", metavar="FOLDER", help="complete the study in this folder")
+    p.add_argument("--resume", metavar="FOLDER", help="go on with the run, or complete the study, in this folder")
     p.add_argument("-f", "--log-folder", default="logs", help="where run folders are made")
     p.add_argument("-tb", "--tensorboard-log", help="folder for TensorBoard")
     p.add_argument("--n-envs", type=int, default=1, help="number of environments side by side")
     p.add_argument("--eval-freq", type=int, default=25_000, help="evaluate every so many time steps; -1 for never")
     p.add_argument("--eval-episodes", type=int, default=5, help="episodes of each of these evaluations")
-    p.add_argument("--save-freq", type=int, default=-1, help="save a checkpoint every so many time steps; -1 for never")
+    p.add_argument("--save-freq", type=int, default=0, help="time steps between checkpoints; 0 for a minute, -1 for none")
     p.add_argument("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="replace settings")
     p.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="arguments of the environment")
     p.add_argument("-conf", "--conf-file", help="YAML file of hyperparameters instead of the package's own")
-    p.add_argument("-i", "--trained-agent", help="saved model (.zip) to go on training, with its run's settings")
+    p.add_argument("-i", "--trained-agent", help="saved model (.zip) to go on training, as its run did")
+    p.add_argument("--trust", action="store_true", help="run code that a model or a run's files bring, by pickle or import")
     p.add_argument("--final-eval-episodes", type=int, default=100, help="evaluation after training; 0 for none")
     p.add_argument("-P", "--progress", action="store_true", help="show a progress bar with the running return")
     p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
@@ -74,7 +80,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 for wrong arguments, 1 if runs of a study failed)."""
+    """Run the command line.
+
+    Returns:
+        The exit code: 2 for wrong arguments, 1 if runs of a study failed, 130 if interrupted where nothing was saved.
+    """
     arguments = parser().parse_args(argv)
     command = list(sys.argv if argv is None else ["train.py", *argv])
     try:
@@ -85,9 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(study_command.listing())
                 return 0
             if arguments.resume is not None:
-                return study_command.resume_study(arguments, command, vars(parser().parse_args([])))
+                from coagent_rl.training.resume import resume
+
+                return resume(arguments, command, vars(parser().parse_args([])))
             return study_command.run_study(arguments, command, *prepare(arguments))
         run(arguments, command)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     except Exception as error:
         if not is_about_input(error):
             raise
@@ -100,6 +115,11 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
     """Check the arguments; returns algorithm, environment id, settings and arguments of the environment."""
     from coagent_rl.training.hyperparameters import check_env_kwargs, check_environment, check_keys, override, parse_pairs
 
+    if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
+        raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
+    config = config_of_agent(arguments)
+    arguments.algo = arguments.algo or (config["algo"] if config else ALGO)
+    arguments.env = arguments.env or (config["env"] if config else ENV)
     algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
     least = {"n_timesteps": 1, "n_episodes": 1, "n_envs": 1, "eval_episodes": 1, "final_eval_episodes": 0}
     for name, value in least.items():
@@ -109,8 +129,6 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
     for flag, how in TUNING.items():
         if not arguments.optimize and getattr(arguments, flag[2:].replace("-", "_")) != how.get("default"):
             raise ValueError(f"{flag} goes with --optimize.")
-    if arguments.trained_agent is not None and not Path(arguments.trained_agent).is_file():
-        raise FileNotFoundError(f"There is no trained agent at {arguments.trained_agent}.")
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
     env_changes = parse_pairs(arguments.env_kwargs)
@@ -119,7 +137,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
     if changes.get("n_timesteps") is not None and changes.get("n_episodes") is not None:
         raise ValueError("Give --n-timesteps or --n-episodes, not both.")
     check_keys(replaced, algorithm, "-params")  # only now: it imports the algorithm, which takes seconds
-    settings, env_kwargs = starting_point(arguments, algorithm, env_id)
+    settings, env_kwargs = starting_point(arguments, algorithm, env_id, config, changes)
     return algorithm, env_id, override(settings, changes), {**env_kwargs, **env_changes}
 
 
@@ -141,9 +159,8 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
 
     import numpy as np
 
-    from coagent_rl.analysis.plots import learning_curve
     from coagent_rl.training.files import new_run, write_text, write_yaml
-    from coagent_rl.training.run import Options, train
+    from coagent_rl.training.run import Options
 
     seed = arguments.seed if arguments.seed is not None else int(np.random.SeedSequence().generate_state(1)[0] >> 1)
     folder = new_run(Path(arguments.log_folder), algorithm_folder(algorithm), env_id)
@@ -165,40 +182,93 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
         final_eval_episodes=arguments.final_eval_episodes,
         progress=arguments.progress,
         verbose=arguments.verbose,
+        trust=arguments.trust,
     )
+    train_in(algorithm, env_id, settings, seed, options)
+    return folder
+
+
+def train_in(algorithm: str, env_id: str, settings: Mapping[str, Any], seed: int, options: Options) -> None:
+    """Train in the folder of a run, new or going on, and say what came of it; signals end it between two steps."""
+    from coagent_rl.analysis.plots import learning_curve
+    from coagent_rl.training.checkpoints import Interruption
+    from coagent_rl.training.run import train
+
+    folder = options.folder
+    assert folder is not None
+    how = f"To go on: python train.py --resume {shlex.quote(str(folder))}"
     try:
-        result = train(algorithm, env_id, settings, seed, options)
+        with Interruption() as options.interruption:
+            result = train(algorithm, env_id, settings, seed, options)
+    except KeyboardInterrupt:
+        print(f"Interrupted. {how}", file=sys.stderr)
+        raise
     except Exception:
         if any(folder.glob("*.zip")):
             print(f"What was learned until then is in {folder}.", file=sys.stderr)
-        elif not any(path.read_text().count("\n") > 2 for path in folder.glob("*.monitor.csv")):
-            shutil.rmtree(folder)  # it failed before the first episode ended: leave no empty run
+        elif options.checkpoint is None and not any(
+            path.read_text().count("\n") > 2 for path in folder.glob("*.monitor.csv")
+        ):
+            shutil.rmtree(folder, ignore_errors=True)  # it failed before the first episode ended: leave no empty run
         raise
     if result.returns.size:
         learning_curve(folder / "learning_curve.png", {algorithm: [result.returns]}, title=env_id)
     _report(folder, result.summary)
-    return folder
+    if result.summary["interrupted"]:
+        print(f"Interrupted; all is saved. {how}")
 
 
-def starting_point(arguments: argparse.Namespace, algorithm: str, env_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def config_of_agent(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """The ``config.yml`` beside the model that goes on, unless the user names a file of settings; None without any."""
+    from coagent_rl.training.files import read_config
+    from coagent_rl.training.hyperparameters import check_imports
+
+    if arguments.trained_agent is None or arguments.conf_file is not None:
+        return None
+    folder = Path(arguments.trained_agent).parent
+    if not (folder / "config.yml").is_file():
+        return None
+    config = read_config(folder)
+    if not arguments.trust:
+        named = (arguments.algo, arguments.env)
+        check_imports(config["algo"], config["env"], [config["settings"]], folder / "config.yml", named)
+    return config
+
+
+def starting_point(
+    arguments: argparse.Namespace,
+    algorithm: str,
+    env_id: str,
+    config: Mapping[str, Any] | None,
+    changes: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and arguments of the environment that the command line changes.
 
-    They are those of the run that goes on, where there is one with a ``config.yml`` beside its model, unless the user names
-    a file of settings; otherwise the algorithm's.
+    They are those of the run that goes on, with what remains of its length, where there is one with a ``config.yml`` beside
+    its model; otherwise the algorithm's.
     """
-    from coagent_rl.training.files import read_config
     from coagent_rl.training.hyperparameters import check_env_kwargs, check_keys, load_hyperparameters
 
-    if arguments.trained_agent is not None and arguments.conf_file is None:
-        folder = Path(arguments.trained_agent).parent
-        if (folder / "config.yml").is_file():
-            config = read_config(folder)
-            if config["algo"] != algorithm:
-                raise ValueError(f"{arguments.trained_agent} was trained by {config['algo']}, not by {algorithm}.")
-            check_keys(config["settings"], algorithm, str(folder / "config.yml"))
-            check_env_kwargs(env_id, config["env_kwargs"])
-            return config["settings"], config["env_kwargs"]
-    return load_hyperparameters(algorithm, env_id, arguments.conf_file), {}
+    if config is None:
+        return load_hyperparameters(algorithm, env_id, arguments.conf_file), {}
+    if config["algo"] != algorithm:
+        raise ValueError(f"{arguments.trained_agent} was trained by {config['algo']}, not by {algorithm}.")
+    settings = dict(config["settings"])
+    check_keys(settings, algorithm, str(Path(arguments.trained_agent).parent / "config.yml"))
+    check_env_kwargs(env_id, config["env_kwargs"])
+    if not {"n_timesteps", "n_episodes"} & set(changes):
+        from coagent_rl.agents.saving import read_progress
+
+        done = dict(zip(("n_timesteps", "n_episodes"), read_progress(Path(arguments.trained_agent)), strict=True))
+        for name, n in done.items():
+            if settings.get(name) is not None:
+                if settings[name] <= n:
+                    raise ValueError(
+                        f"{arguments.trained_agent} was trained for all of its run's {settings[name]} {name[2:]}: say with "
+                        f"-n or --n-episodes for how long it is to go on."
+                    )
+                settings[name] -= n
+    return settings, config["env_kwargs"]
 
 
 def _report(folder: Path, summary: dict[str, Any]) -> None:

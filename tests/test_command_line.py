@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from coagent_rl import WeightMax, evaluate, train
+from coagent_rl.agents.saving import read_normaliser
 from coagent_rl.files import write_whole
 from coagent_rl.registry import ALGORITHMS, algorithm_class
 from coagent_rl.training.evaluation import bootstrap_interval
@@ -109,11 +109,11 @@ def test_training_goes_on_with_the_settings_of_the_run(tmp_path, capsys) -> None
     )
     old, new = (yaml.safe_load((first.with_name(f"LunarLander-v3_{k}") / "config.yml").read_text()) for k in (1, 2))
     assert new == {**old, "settings": {**old["settings"], "gamma": 0.6, "n_timesteps": 100}}
-    with open(first.with_name("LunarLander-v3_2") / "vecnormalize.pkl", "rb") as file:
-        assert round(pickle.load(file).obs_rms.count) == 302  # 200 steps, 100 steps, two resets
+    state = read_normaliser(first.with_name("LunarLander-v3_2") / "LunarLander-v3.zip")
+    assert round(state["obs_rms"]["count"]) == 302  # 200 steps, 100 steps, two resets
     for words, message in (
         (["--algo", "reinforce"], "was trained by weight_max, not by reinforce"),
-        (["-params", "normalize:false"], "normalize must not be false"),
+        (["-params", "normalize:false", "-n", "9"], "normalize must not be false"),
     ):
         assert train.main(["-f", str(tmp_path), "--env", "LunarLander-v3", "-i", agent, *words]) == 2
         assert message in capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_a_run_that_fails_later_keeps_what_was_learned(tmp_path, capsys, monkeyp
     assert "What was learned until then is in" in capsys.readouterr().err
     folder = tmp_path / "weight_max" / "CartPole-v1_1"
     assert WeightMax.load(folder / "CartPole-v1.zip").num_timesteps == 300
-    assert (folder / "vecnormalize.pkl").is_file()
+    assert read_normaliser(folder / "CartPole-v1.zip") is not None
     # Divergence is noticed before it reaches the parameters: what was learned until then is kept, and the episodes.
     words = [
         "--env",
@@ -174,7 +174,7 @@ def test_an_environment_of_the_users_own(tmp_path, monkeypatch) -> None:
     folder = run_train(tmp_path, "--env", "own_task:OwnTask-v0", "-n", "40", "--env-kwargs", "max_episode_steps:4")
     assert folder.name == "OwnTask-v0_1"
     assert json.loads((folder / "summary.json").read_text())["episodes"] == 10
-    for words in ([str(folder)], ["-f", str(tmp_path), "--env", "own_task:OwnTask-v0"]):
+    for words in ([str(folder), "--trust"], ["-f", str(tmp_path), "--env", "own_task:OwnTask-v0"]):
         assert evaluate.main([*words, "--n-episodes", "2"]) == 0
 
 
@@ -197,15 +197,12 @@ def test_final_score_does_not_depend_on_evaluations_during_training(tmp_path) ->
 def test_normalised_run_is_evaluated_with_its_statistics(tmp_path) -> None:
     words = ["--env", "Pendulum-v1", "-params", "normalize:true", *RATES, *QUICK[-1:]]
     folder = run_train(tmp_path, "-n", "600", "--save-freq", "300", "--eval-freq", "400", *words)
-    names = ["vecnormalize", "best_model_vecnormalize", "rl_model_vecnormalize_300_steps", "rl_model_vecnormalize_600_steps"]
-    counts = []
-    for name in names:
-        with open(folder / f"{name}.pkl", "rb") as file:
-            counts.append(round(pickle.load(file).obs_rms.count))
+    names = ["Pendulum-v1", "best_model", "rl_model_300_steps", "rl_model_600_steps"]
+    counts = [round(read_normaliser(folder / f"{name}.zip")["obs_rms"]["count"]) for name in names]
     assert counts == [601, 401, 301, 601]
     assert evaluate.main([str(folder), "--n-episodes", "2"]) == 0
     run_train(tmp_path, "-n", "50", "-i", str(folder / "rl_model_300_steps.zip"), *words)
-    (folder / "vecnormalize.pkl").unlink()
+    (folder / "config.yml").write_text((folder / "config.yml").read_text().replace("normalize: true", "normalize: false"))
     assert evaluate.main([str(folder), "--n-episodes", "2"]) == 2
 
 

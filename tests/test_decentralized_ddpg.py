@@ -295,36 +295,36 @@ def test_replayed_training_can_be_resumed(tmp_path) -> None:
     whole = new().learn(300)
     first = new().learn(200)
     first.save(tmp_path / "model")
-    first.save_replay_buffer(tmp_path / "buffer.pkl")
+    first.save_replay_buffer(tmp_path / "buffer.npz")
     resumed = DecentralizedDDPG.load(tmp_path / "model", env=first.get_env(), force_reset=False)
-    resumed.load_replay_buffer(tmp_path / "buffer.pkl")
+    resumed.load_replay_buffer(tmp_path / "buffer.npz")
     resumed.learn(100, reset_num_timesteps=False)
     np.testing.assert_array_equal(resumed.policy.actor.parameters, whole.policy.actor.parameters)
     np.testing.assert_array_equal(resumed.neuron_critics.weights, whole.neuron_critics.weights)
     other = DecentralizedDDPG("MlpPolicy", "Acrobot-v1", buffer_size=200, policy_kwargs=SMALL)
     turned = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", buffer_size=500, policy_kwargs={"net_arch": [6, 8]})
-    with pytest.raises(ValueError, match=r"not hold a replay buffer of this model: it has .*\('gaussian_tanh', 8\)"):
-        turned.load_replay_buffer(tmp_path / "buffer.pkl")
+    with pytest.raises(ValueError, match=r"not hold a replay buffer of this model: it has .*\['gaussian_tanh', 8\]"):
+        turned.load_replay_buffer(tmp_path / "buffer.npz")
     small = DecentralizedDDPG("MlpPolicy", "Pendulum-v1", buffer_size=400, policy_kwargs=SMALL)
     with pytest.raises(ValueError, match="'buffer_size': 500"):
-        small.load_replay_buffer(tmp_path / "buffer.pkl")
+        small.load_replay_buffer(tmp_path / "buffer.npz")
     with pytest.raises(ValueError, match="does not hold a replay buffer of this model"):
-        other.load_replay_buffer(tmp_path / "buffer.pkl")
+        other.load_replay_buffer(tmp_path / "buffer.npz")
     with pytest.raises(ValueError, match="buffer_size is None"):
         DecentralizedDDPG("MlpPolicy", "Acrobot-v1", policy_kwargs=SMALL).save_replay_buffer(tmp_path / "x.pkl")
 
 
 def test_the_buffer_of_another_task_is_refused(tmp_path) -> None:
     kwargs = {"buffer_size": 200, "policy_kwargs": SMALL}
-    DecentralizedDDPG("MlpPolicy", "Pendulum-v1", **kwargs).learn(5).save_replay_buffer(tmp_path / "buffer.pkl")
+    DecentralizedDDPG("MlpPolicy", "Pendulum-v1", **kwargs).learn(5).save_replay_buffer(tmp_path / "buffer.npz")
     with pytest.raises(ValueError, match="does not hold a replay buffer of this model"):
-        DecentralizedDDPG("MlpPolicy", "MountainCarContinuous-v0", **kwargs).load_replay_buffer(tmp_path / "buffer.pkl")
+        DecentralizedDDPG("MlpPolicy", "MountainCarContinuous-v0", **kwargs).load_replay_buffer(tmp_path / "buffer.npz")
 
 
 def test_a_run_keeps_its_replay_buffer(tmp_path) -> None:
     settings = {"n_timesteps": 150, "buffer_size": 500, "policy_kwargs": SMALL}
     train("decentralized_ddpg", "Pendulum-v1", settings, 0, Options(folder=tmp_path, eval_freq=-1, final_eval_episodes=0))
-    assert (tmp_path / "replay_buffer.pkl").is_file()
+    assert (tmp_path / "Pendulum-v1_replay_buffer.npz").is_file()
     options = Options(trained_agent=str(tmp_path / "Pendulum-v1.zip"), final_eval_episodes=0)
     result = train("decentralized_ddpg", "Pendulum-v1", {**settings, "n_timesteps": 10}, 0, options)
     assert result.model.replay_buffer.buffer.size() == 160

@@ -44,6 +44,11 @@ def test_adding_a_rule(tmp_path) -> None:
         run(check, tmp_path)
 
 
+def test_files(tmp_path) -> None:
+    (block,) = code_blocks(ROOT / "docs" / "files.md")
+    assert run(block, tmp_path).split() == ["VecNormalize", "501"]
+
+
 @pytest.mark.parametrize(
     "path", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
 )
@@ -104,6 +109,8 @@ def test_commands_for_the_zoo(tmp_path) -> None:
             [sys.executable, "-m", "coagent_rl.zoo", *words, *more], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_stable_baselines3(tmp_path) -> None:
     (block,) = code_blocks(ROOT / "docs" / "stable_baselines3.md")
     assert run(block, tmp_path) == "3000 True\n"

@@ -253,14 +253,18 @@ class DecentralizedDDPG(NoisyNeurons):
 
     # ------------------------------------------------------------------ saving and loading
 
-    def save_replay_buffer(self, path: str | Path) -> None:
-        """Save the replay buffer, which `save` leaves out, as in Stable-Baselines3, with the layers that it belongs to."""
+    def save_replay_buffer(self, path: str | Path) -> str:
+        """Save the replay buffer, which `save` leaves out, as arrays with the layers that it belongs to.
+
+        Returns:
+            The file's own SHA-256 sum.
+        """
         if self.replay_buffer is None:
             raise ValueError("There is no replay buffer: buffer_size is None.")
-        self.replay_buffer.save(path, self.verbose)
+        return self.replay_buffer.save(path)
 
-    def load_replay_buffer(self, path: str | Path, truncate_last_traj: bool = True) -> None:
-        """Put back what `save_replay_buffer` saved.
+    def load_replay_buffer(self, path: str | Path, truncate_last_traj: bool = True) -> str:
+        """Put back what `save_replay_buffer` saved, and return the file's own SHA-256 sum.
 
         Args:
             truncate_last_traj: nothing here, where single transitions are replayed; it is an argument in Stable-Baselines3.
@@ -270,7 +274,7 @@ class DecentralizedDDPG(NoisyNeurons):
         """
         if self.replay_buffer is None:
             raise ValueError("There is no replay buffer: buffer_size is None.")
-        self.replay_buffer.load(path, self.verbose)
+        return self.replay_buffer.load(path)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -13,12 +13,14 @@ from gymnasium import spaces
 
 from coagent_rl.agents.acting import DETERMINISTIC_MODES, ActingPolicy
 from coagent_rl.agents.block import CLIPPED, LARGEST
+from coagent_rl.agents.policy_files import load_policy, save_policy
 from coagent_rl.agents.spaces import check_action_space, encode, forbid_levels, in_space, n_actions, observation_size
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.units import GAUSSIAN, MEAN, UNIT_KINDS
 from coagent_rl.schedules import is_positive
 from coagent_rl.streams import generator, stream
 
+SelfPolicy = TypeVar("SelfPolicy", bound="CoagentPolicy")
 NetArch = Sequence[int] | Mapping[str, Sequence[int]]
 DEFAULT_NET_ARCH = (64, 32)
 FLOAT32 = np.dtype(np.float32)
@@ -232,6 +234,15 @@ class CoagentPolicy(ActingPolicy):
             parameters, np.split(vector, np.cumsum([p.numel() for p in parameters])[:-1]), strict=True
         ):
             parameter.copy_(th.from_numpy(part.copy()).view_as(parameter))
+
+    def save(self, path: str) -> None:
+        """Save the policy alone; see `coagent_rl.agents.policy_files`."""
+        save_policy(self, path)
+
+    @classmethod
+    def load(cls: type[SelfPolicy], path: str, device: Any = "auto") -> SelfPolicy:
+        """Load a policy that was saved alone; nothing in the file is executed."""
+        return load_policy(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:
         # In a copy the tensors would no longer share their memory with the arrays of the kernels: they are made anew.

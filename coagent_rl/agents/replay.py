@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.save_util import load_from_pkl, save_to_pkl
 
+from coagent_rl.archive import array_bytes, array_from, json_bytes, json_from, manifest_sum, read_archive, write_archive
 from coagent_rl.arrays import MEANS, VALUES, Arrays
+from coagent_rl.files import write_whole
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
 from coagent_rl.networks.forward import means_of_layer
+
+PARTS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+"""Arrays of a buffer."""
 
 
 @kernel
@@ -50,7 +54,7 @@ class Replay:
         self.buffer = ReplayBuffer(size, inputs, values, device="cpu", n_envs=n_envs)
         self._shape = {
             "inputs": network.n_inputs,
-            "layers": [(layer.kind, layer.n_values) for layer in network.layers],
+            "layers": [[layer.kind, layer.n_values] for layer in network.layers],
             "environments": n_envs,
             "buffer_size": size,
         }
@@ -95,21 +99,40 @@ class Replay:
         ends, ignored = buffer.next_observations[steps, envs], buffer.timeouts[steps, envs] > 0.0
         return observations, rewards, ends, terminated, ignored, np.ones(n, dtype=bool)
 
-    def save(self, path: str | Path, verbose: int = 0) -> None:
-        """Save the buffer, with the layers that it belongs to."""
-        save_to_pkl(path, (self._shape, self.buffer), verbose)
+    def save(self, path: str | Path) -> str:
+        """Save the buffer as arrays, with the layers that it belongs to; returns the file's own sum."""
+        buffer, n_steps = self.buffer, self.buffer.size()
+        members = {f"{name}.npy": array_bytes(getattr(buffer, name)[:n_steps]) for name in PARTS}
+        members["buffer.json"] = json_bytes({"of": self._shape, "position": buffer.pos, "full": bool(buffer.full)})
+        sums: list[str] = []
+        write_whole(Path(path), lambda beside: sums.append(write_archive(beside, members, "replay buffer")))
+        return sums[0]
 
-    def load(self, path: str | Path, verbose: int = 0) -> None:
-        """Put back what `save` saved.
+    def load(self, path: str | Path) -> str:
+        """Put back what `save` saved, and return the file's own sum; nothing in the file is executed.
 
         Raises:
-            ValueError: for a buffer of another network, size or number of environments, or another kind of file.
+            ValueError: for a buffer of another network, size or number of environments, a damaged file, or another kind of
+                file.
         """
-        saved = load_from_pkl(path, verbose)
-        if not (isinstance(saved, tuple) and len(saved) == 2 and isinstance(saved[1], ReplayBuffer)):
-            raise ValueError(f"{path} does not hold a replay buffer of this package.")
-        if saved[0] != self._shape:
-            raise ValueError(
-                f"{path} does not hold a replay buffer of this model: it has {saved[0]}, the model {self._shape}."
-            )
-        self.buffer = saved[1]
+        allowed = "buffer[.]json|" + "|".join(f"{name}[.]npy" for name in PARTS)
+        members = read_archive(path, "replay buffer", allowed)
+        if missing := {"buffer.json", *(f"{name}.npy" for name in PARTS)} - set(members):
+            raise ValueError(f"{path} is not a saved replay buffer: it has no member {sorted(missing)[0]}.")
+        described = json_from(members["buffer.json"], "buffer.json")
+        if not isinstance(described, dict) or described.get("of") != self._shape:
+            saved = described.get("of") if isinstance(described, dict) else described
+            raise ValueError(f"{path} does not hold a replay buffer of this model: it has {saved}, the model {self._shape}.")
+        buffer, position, is_full = self.buffer, described.get("position"), described.get("full")
+        if not (isinstance(position, int) and isinstance(is_full, bool) and 0 <= position <= buffer.buffer_size):
+            raise ValueError(f"{path}: the member buffer.json names no place in the buffer.")
+        n_steps = buffer.buffer_size if is_full else position
+        arrays = {name: array_from(members[f"{name}.npy"], f"{name}.npy") for name in PARTS}
+        for name, array in arrays.items():
+            mine = getattr(buffer, name)
+            if array.shape != (n_steps, *mine.shape[1:]) or array.dtype != mine.dtype or not np.isfinite(array).all():
+                raise ValueError(f"{path}: the member {name}.npy is not {n_steps} finite steps of this model.")
+        for name, array in arrays.items():
+            getattr(buffer, name)[:n_steps] = array
+        buffer.pos, buffer.full = position, is_full
+        return manifest_sum(members)

@@ -16,6 +16,9 @@ BLOCK = 1024  # observations drawn at once: a call of the generator costs more t
 class Multiplexer:
     """Draws questions and knows their answers."""
 
+    KEPT = ("_questions", "_answers", "_next")
+    """What must be kept to go on in another process, as in the environments below."""
+
     def __init__(self, address_bits: int) -> None:
         if not isinstance(address_bits, (int, np.integer)) or not 1 <= address_bits <= 10:
             raise ValueError(f"address_bits must be an integer from 1 to 10, not {address_bits!r}.")
@@ -74,6 +77,7 @@ class MultiplexerEnv(gym.Env[np.ndarray, np.int64]):
         01 → 1[1]11
     """
 
+    KEPT = ("task", "_question", "_answer")
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's own declaration
 
     def __init__(self, address_bits: int = 4, render_mode: str | None = None) -> None:
@@ -115,6 +119,7 @@ class MultiplexerVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         address_bits: see `MultiplexerEnv`.
     """
 
+    KEPT = ("task", "_questions", "_answers")
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
 
     def __init__(self, num_envs: int = 1, address_bits: int = 4, render_mode: None = None) -> None:

@@ -25,6 +25,8 @@ class Walk:
         ValueError: if d is not in [0, 1].
     """
 
+    KEPT = ("mean", "is_new")
+
     def __init__(self, correlation: float) -> None:
         if isinstance(correlation, bool) or not isinstance(correlation, (int, float)) or not 0.0 <= correlation <= 1.0:
             raise ValueError(f"correlation must be a number from 0 to 1, not {correlation!r}.")
@@ -122,6 +124,8 @@ class PiecewiseRandomWalk:
 
 class WalkTask(SampleTask):
     """The walk without an end, sample after sample."""
+
+    KEPT = (*SampleTask.KEPT, "_walk", "_left")
 
     def __init__(self, correlation: float, updates_per_segment: int, batch_size: int) -> None:
         self.correlation = Walk(correlation).correlation

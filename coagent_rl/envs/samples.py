@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -21,6 +21,9 @@ class SampleTask:
         action_space: ``Discrete``, classes, the reward is 1 for the right one and 0 for others; or ``Box``, the reward is
             minus the squared error, the mean over outputs.
     """
+
+    KEPT: ClassVar[tuple[str, ...]] = ("_inputs", "_targets", "_next")
+    """What must be kept to go on in another process, as in the environments below."""
 
     def __init__(self, observation_space: spaces.Box, action_space: spaces.Discrete | spaces.Box) -> None:
         self.observation_space = observation_space
@@ -69,6 +72,7 @@ class SampleTask:
 class SampleEnv(gym.Env[np.ndarray, Any]):
     """One sample an episode: `reset` shows x, `step` judges the answer and terminates."""
 
+    KEPT = ("task", "_observation", "_target")
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 1}  # noqa: RUF012  Gymnasium's own declaration
 
     def __init__(self, task: SampleTask, render_mode: str | None = None) -> None:
@@ -100,6 +104,7 @@ class SampleEnv(gym.Env[np.ndarray, Any]):
 class SampleVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Many at once, each of which shows its next sample in the step that judges the last one (same-step autoreset)."""
 
+    KEPT = ("task", "_inputs", "_targets")
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
 
     def __init__(self, task: SampleTask, num_envs: int) -> None:

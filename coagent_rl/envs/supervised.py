@@ -14,6 +14,8 @@ from coagent_rl.envs.samples import BLOCK, SampleEnv, SampleTask, SampleVectorEn
 class DataTask(SampleTask):
     """Shows the samples in random order, all of them before any comes again."""
 
+    KEPT = (*SampleTask.KEPT, "_order")
+
     def __init__(self, X: npt.ArrayLike | None, y: npt.ArrayLike | None, data: str | None, split: str) -> None:
         inputs, targets = _given(X, y, data, split)
         self.X = inputs

@@ -76,6 +76,7 @@ class MonitoredVecEnv(VecEnv):
         self._lines: list[str] = []
         self._written_at = 0.0
         self._monitor_file = monitor_file
+        self.n_episodes = 0
         if monitor_file is not None:
             monitor_file.parent.mkdir(parents=True, exist_ok=True)
             header = {"t_start": self._started, "env_id": str(env_id)}
@@ -85,14 +86,25 @@ class MonitoredVecEnv(VecEnv):
     def episode(self, total: float, length: int) -> dict[str, float]:
         """Note a finished episode, its sum of rewards and its length, and return what ``infos[i]["episode"]`` says of it."""
         r, t = round(total, 6), round(time.time() - self._started, 6)
+        self.n_episodes += 1
         if self._monitor_file is not None:
             self._lines.append(f"{r},{length},{t}\r\n")
             if len(self._lines) >= self.LINES_AT_ONCE or t - self._written_at > self.SECONDS_BETWEEN_WRITES:
-                self._write()
+                self.write()
                 self._written_at = t
         return {"r": r, "l": length, "t": t}
 
-    def _write(self) -> None:
+    def continue_monitor(self, monitor_file: Path, n_episodes: int, seconds: float) -> None:
+        """Go on in a monitor file that ends with the given number of episodes, the last after so many seconds."""
+        self._monitor_file, self.n_episodes = monitor_file, n_episodes
+        self._started, self._written_at = time.time() - seconds, seconds
+
+    def write(self) -> None:
+        """Write the episodes that wait to be written.
+
+        Raises:
+            FileNotFoundError: if the folder of the file is gone.
+        """
         if self._monitor_file is not None and self._lines:
             with open(self._monitor_file, "a", encoding="utf-8", newline="") as file:
                 file.writelines(self._lines)
@@ -102,7 +114,7 @@ class MonitoredVecEnv(VecEnv):
         self._actions = actions
 
     def close(self) -> None:
-        self._write()
+        self.write()
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
@@ -140,6 +152,7 @@ class NativeVecEnv(MonitoredVecEnv):
         env_id = env.spec.id if env.spec else None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space, env_id, monitor_file)
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+        self.is_reset = False
 
     def reset(self) -> VecEnvObs:
         observations, _infos = self.env.reset(seed=self._seeds[0])
@@ -147,6 +160,7 @@ class NativeVecEnv(MonitoredVecEnv):
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0.0, 0
+        self.is_reset = True
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:

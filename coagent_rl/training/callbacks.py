@@ -12,8 +12,6 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 
-from coagent_rl.files import write_whole
-
 
 class EpisodeRecorder(BaseCallback):
     """Keep the return and the length of every finished episode, and stop after ``n_episodes`` of them.
@@ -60,10 +58,14 @@ class ProgressBar(BaseCallback):
         total: number of episodes (if the recorder stops after some) or of time steps.
         in_episodes: which of the two.
         window: number of episodes that the running return averages.
+        steps_before: time steps that the model had when the run began, if it has gone on since.
     """
 
-    def __init__(self, recorder: EpisodeRecorder, total: int, in_episodes: bool, window: int = 100) -> None:
+    def __init__(
+        self, recorder: EpisodeRecorder, total: int, in_episodes: bool, window: int = 100, steps_before: int | None = None
+    ) -> None:
         super().__init__()
+        self.steps_before = steps_before
         self.recorder, self.total, self.in_episodes, self.window = recorder, total, in_episodes, window
         self._progress: Progress | None = None
 
@@ -78,7 +80,7 @@ class ProgressBar(BaseCallback):
             auto_refresh=False,
         )
         self._task = self._progress.add_task("", total=self.total, running="")
-        self._steps_before = self.num_timesteps
+        self._steps_before = self.num_timesteps if self.steps_before is None else self.steps_before
         self._drawn = 0.0
         self._progress.start()
 
@@ -112,36 +114,6 @@ class ProgressBar(BaseCallback):
             self._progress = None
 
 
-class SaveNormaliser(BaseCallback):
-    """Save the statistics of the training environments' `VecNormalize`, if they have one, whole or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    def _on_step(self) -> bool:
-        normaliser = self.model.get_vec_normalize_env()
-        if normaliser is not None:
-            write_whole(self.path, lambda beside: normaliser.save(str(beside)))
-        return True
-
-
-class SaveCheckpoint(BaseCallback):
-    """Save the model as ``rl_model_<n>_steps.zip``, and the normaliser beside it, whole or not at all."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.folder = folder
-
-    def _on_step(self) -> bool:
-        self.model.save(self.folder / f"rl_model_{self.num_timesteps}_steps.zip")
-        normaliser = self.model.get_vec_normalize_env()
-        if normaliser is not None:
-            path = self.folder / f"rl_model_vecnormalize_{self.num_timesteps}_steps.pkl"
-            write_whole(path, lambda beside: normaliser.save(str(beside)))
-        return True
-
-
 class WholeFileEvalCallback(EvalCallback):
     """`EvalCallback` whose ``evaluations.npz`` appears whole or not at all."""
 
@@ -150,6 +122,21 @@ class WholeFileEvalCallback(EvalCallback):
         self._beside = folder / ".evaluations.partial.npz"
         super().__init__(eval_env, log_path=str(folder), best_model_save_path=str(folder), **kwargs)
         self.log_path = str(self._beside.with_suffix(""))
+
+    KEPT = ("n_calls", "best_mean_reward", "last_mean_reward")
+    LISTS = ("evaluations_timesteps", "evaluations_results", "evaluations_length", "evaluations_successes")
+
+    def state(self) -> dict[str, Any]:
+        """What it must know to go on in another process, its environment's state not included."""
+        lists = {name: [np.asarray(entry) for entry in getattr(self, name)] for name in self.LISTS}
+        return {**{name: getattr(self, name) for name in self.KEPT}, **lists}
+
+    def put(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        for name in self.KEPT:
+            setattr(self, name, state[name])
+        for name in self.LISTS:
+            setattr(self, name, [np.asarray(entry).tolist() for entry in state[name]])
 
     def steps_until_needed(self) -> float:
         """Steps until the next evaluation."""

@@ -14,9 +14,9 @@ import yaml
 
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, summary_of
 from coagent_rl.training.files import new_run, write_text
-from coagent_rl.training.hyperparameters import parse_seeds, shipped_environments
+from coagent_rl.training.hyperparameters import check_imports, parse_seeds, shipped_environments
 
-HOW = ("resume", "n_jobs", "backend", "address", "progress")
+HOW = ("resume", "n_jobs", "backend", "address", "progress", "trust")
 """Arguments that say how a study is made, not what it is."""
 
 
@@ -41,7 +41,7 @@ def run_study(
         n_envs=arguments.n_envs,
         eval_freq=arguments.eval_freq,
         eval_episodes=arguments.eval_episodes,
-        save_freq=arguments.save_freq,
+        save_freq=arguments.save_freq or -1,  # a study is completed run by run
         env_kwargs=env_kwargs,
         final_eval_episodes=arguments.final_eval_episodes,
         verbose=arguments.verbose,
@@ -69,6 +69,8 @@ def resume_study(arguments: argparse.Namespace, command: Sequence[str], defaults
     there = read_study(folder)
     variants = None if list(there["settings"]) == [""] else there["settings"]
     settings = next(iter(there["settings"].values()))
+    if not arguments.trust:
+        check_imports(there["algo"], there["env"], list(there["settings"].values()), folder)
     try:
         options = Options(**there["options"])
     except TypeError as error:

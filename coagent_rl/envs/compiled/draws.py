@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,27 @@ class ResetDraws:
         else:
             self.block[:] = self.twin.draw_together(generator, len(self.cursor))
             self.cursor[:] = 0
+
+    def state(self) -> dict[str, Any]:
+        """Place in the block and state of the generators before it, as plain values."""
+        return {"cursor": self.cursor.copy(), "before": list(self._before)}
+
+    def put(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave.
+
+        Raises:
+            ValueError: if it is of other environments.
+        """
+        cursor, before = np.asarray(state["cursor"]), state["before"]
+        n_rows = self.block.shape[1]
+        if cursor.shape != self.cursor.shape or cursor.dtype != self.cursor.dtype or len(before) != len(self._before):
+            raise ValueError(f"there are resets drawn for {cursor.shape} environments, not for {self.cursor.shape}")
+        if cursor.min() < 0 or cursor.max() >= n_rows:  # kernels do not look
+            raise ValueError(f"the next resets, {cursor.tolist()}, are not among the {n_rows} drawn at once")
+        for index, generator in enumerate(before):
+            self._generators[index] = _restored(generator)
+            self._fill(index)
+        self.cursor[:] = cursor
 
     def __getstate__(self) -> dict[str, Any]:
         return {"twin": self.twin, "cursor": self.cursor, "before": self._before}

@@ -24,6 +24,9 @@ PACKAGES = {
 }
 """Environments that other packages register when they are imported: how their ids begin → package."""
 
+TRUSTED = ("gymnasium", "stable_baselines3", "coagent_rl")
+"""Packages from which a run's own files may name classes and environments."""
+
 EXAMPLES = (
     "Write for example gamma:0.9, critic:td, actor_learning_rate:[1e-2,1e-3] or 'policy_kwargs:dict(net_arch=[64,32])'."
 )
@@ -31,6 +34,33 @@ EXAMPLES = (
 
 DEFAULT = {"n_timesteps": 100_000}
 """Settings for every environment of an algorithm without a file: all arguments have their defaults."""
+
+
+def check_imports(
+    algorithm: str, env: str, all_settings: Sequence[Mapping[str, Any]], source: object, named: Sequence[str | None] = ()
+) -> None:
+    """Check what a run's own files would import: importing a module runs it, so a file of unknown origin must not.
+
+    Args:
+        all_settings: every variant's.
+        source: the file or folder, for messages.
+        named: names that the user wrote on the command line, who may.
+
+    Raises:
+        ValueError: for an algorithm, an environment or a wrapper of a package that is not in `TRUSTED`.
+    """
+    found = {"algo": [algorithm] if ":" in algorithm else [], "env": [env] if ":" in env else [], "env_wrapper": []}
+    for settings in all_settings:
+        wrappers = settings.get("env_wrapper") or []
+        for wrapper in wrappers if isinstance(wrappers, list) else [wrappers]:
+            found["env_wrapper"] += map(str, wrapper) if isinstance(wrapper, dict) else [str(wrapper)]
+    for key, names in found.items():
+        for name in names:
+            if re.split(r"[.:]", name)[0] not in TRUSTED and name not in named:
+                raise ValueError(
+                    f"{source} names the {key} {name!r}, whose import may run any code: only {', '.join(TRUSTED)} are "
+                    f"imported unless --trust is given. Give it if you know where the file comes from."
+                )
 
 
 def check_environment(env_id: str) -> str:
