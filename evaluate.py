@@ -1,11 +1,12 @@
 """Evaluate a trained agent: ``python evaluate.py --help``."""
 
+import signal
 import sys
 
-try:
-    from coagent_rl.evaluate import main
-except KeyboardInterrupt:
-    sys.exit(130)
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # while modules are imported, Ctrl-C ends the process without a word
+from coagent_rl.evaluate import main  # noqa: E402
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if __name__ == "__main__":
     sys.exit(main())

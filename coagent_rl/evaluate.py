@@ -92,7 +92,7 @@ def find_model(folder: Path, env_id: str, arguments: argparse.Namespace) -> Path
 
 
 def _what_is_there(folder: Path) -> str:
-    names = sorted(path.name for path in folder.glob("*.zip") if path.is_file())
+    names = sorted(path.name for path in folder.glob("*.zip") if not path.name.startswith("."))
     return f"There {'are' if len(names) > 1 else 'is'} {', '.join(names)}." if names else "It has no model at all yet."
 
 

@@ -181,6 +181,7 @@ def test_kill_9(tmp_path, capsys) -> None:
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    (folder / ".rl_model_7_steps.1.partial.zip").write_bytes(b"half")  # as if it had been killed while it wrote
     assert evaluate.main([str(folder), "--n-episodes", "2"]) == 0  # of the last checkpoint
     assert "rl_model_" in capsys.readouterr().out
     assert train.main(["--resume", str(folder)]) == 0

@@ -30,9 +30,7 @@ def save_policy(policy: CoagentPolicy, path: str | Path) -> None:
     try:
         arguments = coder.encode(policy._get_constructor_parameters())
     except NotPlainError as error:
-        raise ValueError(
-            f"The policy cannot be saved alone, because an argument of it is {error}: save the model."
-        ) from error
+        raise ValueError(f"The policy cannot be saved alone, because it was made with {error}: save the model.") from error
     members = {DATA: json_bytes(arguments)}
     members.update({f"arrays/{index}.npy": array_bytes(array) for index, array in enumerate(coder.arrays)})
     members.update({f"parameters/{name}.npy": array_bytes(value.numpy()) for name, value in policy.state_dict().items()})

@@ -53,6 +53,8 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     from coagent_rl.training.checkpoints import checkpoints
     from coagent_rl.training.run import Options
 
+    for path in folder.glob(".*.partial*"):  # what was being written when the run was killed
+        path.unlink()
     there = checkpoints(folder)
     options = Options(
         folder=folder,
