@@ -137,7 +137,7 @@ def test_a_callback_may_assign_while_training_is_compiled(value) -> None:
     [
         ("learning_rate", [0.1, 0.1], "2 values were given .* for 3 layers"),
         ("actor_learning_rate", -1.0, "not negative"),
-        ("critic_learning_rate", "fast", "the only strings are linear schedules such as 'lin_0.001', not 'fast'"),
+        ("critic_learning_rate", "fast", "must be a number, .* such as 'lin_0.001' for a linear schedule, not 'fast'"),
         ("learning_rate", "lin_fast", "not 'lin_fast'"),
         ("learning_rate", "lin_e", "not 'lin_e'"),
         ("learning_rate", ProgressSchedule(0.1, 0.0, 0.0), "end_fraction must be a positive number, not 0.0"),
