@@ -223,6 +223,7 @@ def test_the_schedule_of_stable_baselines3() -> None:
     """A function that callbacks read, and that is assigned where a loaded model is to learn more slowly."""
     model = make(actor_learning_rate=[0.1, 0.1, quadratic(0.5)])
     assert model.lr_schedule(0.5) == quadratic(0.5)
+    assert make(learning_rate=quadratic).lr_schedule(0.25) == quadratic(0.25)
     model.learn(100)
     model.lr_schedule = quadratic
     assert model.lr_schedule(0.5) == quadratic(0.5)

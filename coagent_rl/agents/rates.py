@@ -150,7 +150,7 @@ class LearningRates(SavedAlgorithm):
         self.learning_rate = value
 
     def _output_rate(self, progress_remaining: float) -> float:
-        total, depth = float(self._total_timesteps), self._rated()["actor_learning_rate"].depth
+        total, depth = float(self._total_timesteps) or 1.0, self._rated()["actor_learning_rate"].depth
         time = (1.0 - progress_remaining) * total
         schedule = self._rates("actor_learning_rate", depth).at(time, total)
         start, end = schedule.table(depth)[:, -1]
