@@ -10,6 +10,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 from stable_baselines3.common.utils import LinearSchedule as ProgressSchedule
 
 from coagent_rl import DecentralizedDDPG, LinearSchedule, NodePerturbation, WeightMax
+from coagent_rl.training.hyperparameters import load_hyperparameters, override, parse_pairs
 
 LOCK = Lock()
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
@@ -136,7 +137,7 @@ def test_a_callback_may_assign_while_training_is_compiled(value) -> None:
     [
         ("learning_rate", [0.1, 0.1], "2 values were given .* for 3 layers"),
         ("actor_learning_rate", -1.0, "not negative"),
-        ("critic_learning_rate", "fast", "the only strings are linear schedules such as 'lin_0.001', not 'fast'"),
+        ("critic_learning_rate", "fast", "must be a number, .* such as 'lin_0.001' for a linear schedule, not 'fast'"),
         ("learning_rate", "lin_fast", "not 'lin_fast'"),
         ("learning_rate", "lin_e", "not 'lin_e'"),
         ("learning_rate", ProgressSchedule(0.1, 0.0, 0.0), "end_fraction must be a positive number, not 0.0"),
@@ -222,6 +223,7 @@ def test_the_schedule_of_stable_baselines3() -> None:
     """A function that callbacks read, and that is assigned where a loaded model is to learn more slowly."""
     model = make(actor_learning_rate=[0.1, 0.1, quadratic(0.5)])
     assert model.lr_schedule(0.5) == quadratic(0.5)
+    assert make(learning_rate=quadratic).lr_schedule(0.25) == quadratic(0.25)
     model.learn(100)
     model.lr_schedule = quadratic
     assert model.lr_schedule(0.5) == quadratic(0.5)
@@ -230,3 +232,12 @@ def test_the_schedule_of_stable_baselines3() -> None:
     model.lr_schedule = LinearSchedule(0.1, 0.0, 50)
     assert model.lr_schedule(0.75) == pytest.approx(0.05)
     assert rates(model, 25)["critic"] == pytest.approx([0.05, 0.05])
+
+
+def test_a_rate_from_the_command_line_replaces_those_of_the_file() -> None:
+    shipped = load_hyperparameters("weight_max", "CartPole-v1")
+    assert {"actor_learning_rate", "critic_learning_rate"} <= set(shipped)
+    changed = override(shipped, parse_pairs(["learning_rate:lin_0.001", "critic_learning_rate:0.1"]))
+    rated = {key: value for key, value in changed.items() if "learning_rate" in key}
+    assert rated == {"learning_rate": "lin_0.001", "critic_learning_rate": 0.1}
+    assert override(shipped, {"gamma": 0.5}) == {**shipped, "gamma": 0.5}

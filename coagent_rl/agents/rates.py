@@ -1,4 +1,4 @@
-"""Learning rates of a model: as users write them, given to `load` or assigned, and as kernels read them."""
+"""Learning rates of a model: as users write them, given to `load` or assigned, and as learning reads them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def as_rates(value: object, name: str) -> LinearSchedule | ShareSchedule | Funct
     """
     if isinstance(value, str):
         if not re.fullmatch(r"lin_[0-9.eE+-]+", value) or not _is_number(value[4:]):
-            raise ValueError(f"{name}: the only strings are linear schedules such as 'lin_0.001', not {value!r}.")
+            raise ValueError(
+                f"{name} must be a number, one number per layer, a schedule or a function, or a string such as 'lin_0.001' "
+                f"for a linear schedule, not {value!r}."
+            )
         return ShareSchedule(float(value[4:]), 0.0, 1.0)
     if isinstance(value, utils.FloatSchedule):
         return as_rates(value.value_schedule, name)
@@ -147,7 +150,7 @@ class LearningRates(SavedAlgorithm):
         self.learning_rate = value
 
     def _output_rate(self, progress_remaining: float) -> float:
-        total, depth = float(self._total_timesteps), self._rated()["actor_learning_rate"].depth
+        total, depth = float(self._total_timesteps) or 1.0, self._rated()["actor_learning_rate"].depth
         time = (1.0 - progress_remaining) * total
         schedule = self._rates("actor_learning_rate", depth).at(time, total)
         start, end = schedule.table(depth)[:, -1]

@@ -223,8 +223,13 @@ def _with_numbers(value: Any) -> Any:
 
 
 def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings with some replaced; a new length of training replaces the other kind of length too."""
-    result = {**settings, **changes}
+    """Return the settings with some replaced.
+
+    A new length of training replaces the other kind of length too, and a new ``learning_rate``, which is that of all
+    networks, the networks' own.
+    """
+    kept = {key: value for key, value in settings.items() if "learning_rate" not in changes or "learning_rate" not in key}
+    result = {**kept, **changes}
     for given, other in (("n_timesteps", "n_episodes"), ("n_episodes", "n_timesteps")):
         if given in changes and other not in changes:
             result.pop(other, None)
