@@ -94,7 +94,7 @@ def scores(
 
 
 def markdown(cells: dict[str, dict[str, float]]) -> str:
-    """Table of means and standard deviations over networks (their number where it is not all), a row a task and algorithm."""
+    """Table of means and standard deviations over networks (their number where it is not all) by algorithm and task."""
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     for name, found in cells.items():
         algorithm, env_id, _ = name.split(" ")
