@@ -94,7 +94,7 @@ def scores(
 
 
 def markdown(cells: dict[str, dict[str, float]]) -> str:
-    """Table of means and standard deviations over networks, a row for every algorithm and environment."""
+    """Table of means and standard deviations over networks (their number where it is not all) by algorithm and task."""
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     for name, found in cells.items():
         algorithm, env_id, _ = name.split(" ")
@@ -109,7 +109,8 @@ def markdown(cells: dict[str, dict[str, float]]) -> str:
                 continue
             digits = 2 if np.abs(values).max() < 10 else 1
             spread = f" ± {values.std(ddof=1):.{digits}f}" if values.size > 1 else ""
-            entries.append(f"{values.mean():.{digits}f}{spread}")
+            fewer = f" ({values.size})" if values.size < len(networks) else ""
+            entries.append(f"{values.mean():.{digits}f}{spread}{fewer}")
         lines.append(f"| {algorithm} | {env_id} | {len(networks)} | " + " | ".join(entries) + " |")
     return "\n".join(lines) + "\n"
 

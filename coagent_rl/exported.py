@@ -30,8 +30,8 @@ _GOLDEN, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -77235922
 class LayerArrays(NamedTuple):
     """One layer: its kind of units, and its parameters as NumPy arrays or torch tensors.
 
-    ``weight`` has shape (n_in, n_pre), ``bias`` (n_pre,). ``deviation`` is the standard deviation of Gaussian units, a
-    number or an array of shape (n_values,); ``levels`` are those of categorical units.
+    ``weight`` has shape (n_in, n_pre), ``bias`` (n_pre,). ``deviation`` is the standard deviation of Gaussian units, as a
+    number or of shape (n_values,); ``levels`` are those of categorical units.
     """
 
     kind: str

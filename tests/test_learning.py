@@ -53,7 +53,12 @@ def test_continuous_actions_are_learned(agent) -> None:
             actor_learning_rate=rates,
             critic_learning_rate=[1e-2, 1e-3],
             seed=0,
-            policy_kwargs={"net_arch": [16], "units": "gaussian_tanh", "variance": 0.09},
+            policy_kwargs={
+                "net_arch": [16],
+                "units": "gaussian_tanh",
+                "variance": 0.09,
+                "deterministic_mode": "sample_hidden",  # the bounds below are for noisy hidden units
+            },
         ).learn(10_000)
         x = np.linspace(-1, 1, 200, dtype=np.float32)[:, None]
         actions, _ = model.predict(np.repeat(x, 10, axis=0), deterministic=True)
