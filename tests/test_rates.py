@@ -191,7 +191,7 @@ def test_a_schedule_goes_on_where_it_was_saved(rate, expected, tmp_path) -> None
             return True
 
     make(learning_rate=rate).learn(600, callback=Save())
-    part = WeightMax.load(tmp_path / "model", env="CartPole-v1")
+    part = WeightMax.load(tmp_path / "model", env="CartPole-v1", trust=True)  # a function is pickled
     assert part._current_progress_remaining == pytest.approx(350 / 600)
     assert rates(part, 250)["actor"] == pytest.approx([expected(350 / 600)] * 2)
     part.learn(350, reset_num_timesteps=False)

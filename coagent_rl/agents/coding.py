@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +87,7 @@ class Coder:
             return [self.encode(item) for item in value]
         if type(value) in (tuple, set, frozenset):
             return {TAG: type(value).__name__, "items": [self.encode(item) for item in value]}
-        if type(value) is dict:
+        if type(value) in (dict, OrderedDict):
             if all(type(key) is str for key in value) and TAG not in value:
                 return {key: self.encode(item) for key, item in value.items()}
             return {TAG: "dict", "items": [[self.encode(key), self.encode(item)] for key, item in value.items()]}
@@ -153,5 +153,5 @@ class Coder:
         if "dtype" in parts:
             parts["dtype"] = np.dtype(parts["dtype"]).type
         if kind is spaces.Dict:
-            return spaces.Dict(dict(parts["spaces"]))
+            return spaces.Dict([(key, space) for key, space in parts["spaces"]])  # pairs keep their order
         return kind(**parts)

@@ -19,6 +19,8 @@ from stable_baselines3.common.utils import check_for_correct_spaces, get_system_
 
 from coagent_rl.agents.coding import Coder, NotPlainError
 from coagent_rl.agents.normaliser import put_normaliser, state_of_normaliser
+from coagent_rl.agents.policy import hidden_sizes
+from coagent_rl.agents.spaces import observation_size
 from coagent_rl.archive import (
     BROKEN,
     array_bytes,
@@ -276,10 +278,8 @@ def _load(
 def _check_size(found: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]], has_env: bool) -> None:
     """Refuse settings that would need more memory than what is stored: a few bytes must not make a huge network."""
     n_parameters = sum(tensor.numel() for tensor in parameters.get("policy", {}).values())
-    network = found["policy_kwargs"].get("net_arch", ())
-    widths = list(network.get("pi", ())) + list(network.get("vf", ())) if isinstance(network, dict) else list(network or ())
-    space = found["observation_space"]
-    n_inputs = int(getattr(space, "n", 0) or np.prod(getattr(space, "shape", None) or 1))
+    actor, critic = hidden_sizes(found["policy_kwargs"].get("net_arch", ()))
+    widths, n_inputs = [*actor, *critic], observation_size(found["observation_space"])
     if max([n_inputs, *widths]) > n_parameters or sum(widths) > 2 * n_parameters:
         raise ValueError(
             f"{DATA} describes {n_inputs} inputs and layers of {widths} units, but there are {n_parameters} numbers"

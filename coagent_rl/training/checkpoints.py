@@ -143,9 +143,10 @@ class Run:
         if isinstance(self.env, VecNormalize):
             self.env.returns[rows] = 0.0
             observations = self.env.normalize_obs(observations)  # type: ignore[assignment]
-        assert isinstance(model._last_obs, np.ndarray)
         assert model._last_episode_starts is not None
-        model._last_obs[rows], model._last_episode_starts[rows] = observations[rows], True
+        for key in observations if isinstance(observations, dict) else (...,):
+            model._last_obs[key][rows] = observations[key][rows]  # type: ignore[index]
+        model._last_episode_starts[rows] = True
 
 
 class SaveCheckpoint(BaseCallback):
