@@ -87,7 +87,7 @@ def test_what_draws_anew_cannot_be_traced() -> None:
 @pytest.mark.parametrize("name", ["bernoulli", "few explore", "all kinds", "one-hot"])
 def test_marginal_probabilities_are_those_of_sampling(name) -> None:
     """The bank's average against the frequencies of 20 000 sampled actions."""
-    made, x = policy(name, marginal_samples=512)
+    made, x = policy(name, marginal_samples=512, deterministic_mode="marginal")
     for observation in x[:3]:
         repeated = np.repeat(observation[None], 20_000, axis=0)
         frequencies = np.bincount(made.predict(repeated)[0], minlength=made.action_space.n) / 20_000
