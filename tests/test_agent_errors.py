@@ -10,7 +10,8 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from coagent_rl import CoagentPolicy, Reinforce, WeightMax
+from coagent_rl import Reinforce, WeightMax
+from coagent_rl.agents import CoagentPolicy
 from tests.test_agents import SMALL, Scripted, flat, make
 
 

@@ -300,7 +300,7 @@ def test_train_names_seeds_that_failed(tmp_path, capsys) -> None:
     assert "| seed 1 | failed: KeyError: 'the pole' |" in printed.out
     assert "Training: step by step: the environment is not a compiled one (SerialVecEnv)" in printed.out
     folder = tmp_path / "weight_max" / "CartPole-v1_study_1"
-    assert train.main(["--resume", str(folder)]) == 1  # made anew, and it fails again
+    assert train.main(["--resume", str(folder), "--trust"]) == 1  # made anew, and it fails again
     printed = capsys.readouterr().out
     assert "seed 1 failed: KeyError" in printed
     assert "seed 0: " not in printed
@@ -346,7 +346,7 @@ def test_wrong_arguments(tmp_path, capsys, words, message) -> None:
 
 def test_a_trained_agent_begins_no_study(reference, tmp_path, capsys) -> None:
     agent = str(reference.folder / "seed_0" / "CartPole-v1.zip")
-    assert train.main(["-f", str(tmp_path), "--seeds", "0-1", "-i", agent]) == 2
+    assert train.main(["-f", str(tmp_path), "--seeds", "0-1", "-i", agent, "-n", "100"]) == 2
     assert "--trained-agent belongs to a single run" in capsys.readouterr().err
 
 

@@ -176,9 +176,9 @@ class CoagentAlgorithm(Construction):
             else:
                 ends, terminated, ignored = next_inputs, dones, self._never
             episode_starts = self._last_episode_starts
-            # NaN stays NaN, but clipping would hide an infinite reward.
             if self._rates_move:
                 self._set_rates()
+            # NaN stays NaN, but clipping would hide an infinite reward.
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
             learn_from(observations, learned, ends, terminated, ignored, episode_starts)
             self.num_timesteps += n_envs
