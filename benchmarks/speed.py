@@ -103,8 +103,8 @@ def write(results: dict[str, Any], folder: Path, page: Path | None) -> None:
     """Write the JSON, the tables, the figure and, where it is given, the tables of a page."""
     from benchmarks.speed_report import draw, filled, markdown
 
-    text = json.dumps(results, indent=1, ensure_ascii=False, default=list)
-    text = _numbers_in_a_line(text) + "\n"
+    text = _numbers_in_a_line(json.dumps(results, indent=1, ensure_ascii=False, default=list)) + "\n"
+    results = json.loads(text)  # as whoever reads the file finds it
     write_whole(folder / "speed.json", lambda beside: beside.write_text(text, encoding="utf-8"))
     write_whole(folder / "speed.md", lambda beside: beside.write_text(markdown(results), encoding="utf-8"))
     draw(results, folder / "speed.png")

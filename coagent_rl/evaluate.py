@@ -127,19 +127,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         what = "best model" if arguments.load_best else "model" if n is None else f"checkpoint after {n} steps"
         raise FileNotFoundError(f"There is no {what} in {folder}. {_what_is_there(folder)}")
 
+    from coagent_rl.training.environments import make_environments, normalised, rows_for
     from coagent_rl.training.evaluation import bootstrap_interval, evaluate
-    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments, normalised
+    from coagent_rl.training.run import EVALUATION_SEED_OFFSET
 
     model = algorithm_class(algorithm).load(file, trust=arguments.trust)
     settings = config["settings"]
 
-    def environment(**extra: Any) -> Any:
+    def environment(n_rows: int = 1, **extra: Any) -> Any:
         seed = arguments.seed + EVALUATION_SEED_OFFSET  # never the episodes that a run with this seed was trained on
-        env = make_environments(env_id, 1, seed, {**config["env_kwargs"], **extra}, settings.get("env_wrapper"))
+        env = make_environments(env_id, n_rows, seed, {**config["env_kwargs"], **extra}, settings.get("env_wrapper"))
         return normalised(env, settings.get("normalize"), file, training=False)
 
     model.policy.seed_predictions(arguments.seed)
-    env = environment()
+    env = environment(rows_for(arguments.n_episodes, env_id, config["env_kwargs"], settings.get("env_wrapper")))
     if arguments.record is not None and not can_be_drawn(env_id):
         raise ValueError(f"{env_id} cannot be drawn as an image, so it cannot be recorded.")
     for name, path in (("--record", arguments.record), ("--json", arguments.json)):

@@ -22,6 +22,8 @@ from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.states import RepeatableMonitor
 from coagent_rl.envs.vec_env import NativeVecEnv, RowMeanStd, SerialVecEnv
 
+MOST_ROWS = 20
+
 
 def make_environments(
     env_id: str,
@@ -67,6 +69,13 @@ def make_environments(
     vec_env = SerialVecEnv([partial(make, rank) for rank in range(n_envs)])
     vec_env.seed(seed)
     return vec_env
+
+
+def rows_for(n_episodes: int, env_id: str, env_kwargs: Mapping[str, Any], env_wrapper: Any) -> int:
+    """How many environments evaluate side by side: more than one where they need no Python, since acting then costs most."""
+    natively = resets_natively(env_id) and "render_mode" not in env_kwargs
+    is_cheap = not env_wrapper and (natively or twin_of(env_id, env_kwargs) is not None)
+    return min(n_episodes, MOST_ROWS) if is_cheap else 1
 
 
 def _wrapper(name: str) -> Any:

@@ -21,7 +21,7 @@ from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.registry import algorithm_class
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
 from coagent_rl.training.checkpoints import Interruption, Run, SaveCheckpoint, check_folder, replay_file
-from coagent_rl.training.environments import make_environments, normalised
+from coagent_rl.training.environments import make_environments, normalised, rows_for
 from coagent_rl.training.evaluation import evaluate
 from coagent_rl.training.files import folder_name, write_json
 from coagent_rl.training.hyperparameters import RUN_KEYS
@@ -91,13 +91,15 @@ def train(
     env = make_environments(env_id, options.n_envs, seed, options.env_kwargs, wrapper, str(folder) if monitored else None)
     evaluation_envs: list[VecEnv] = []
 
-    def evaluation_environment() -> VecEnv:
-        if not evaluation_envs:
-            other = None if seed is None else seed + EVALUATION_SEED_OFFSET
-            evaluation_envs.append(
-                normalised(make_environments(env_id, 1, other, options.env_kwargs, wrapper), normalize, training=False)
-            )
-        return evaluation_envs[0]
+    def evaluation_environment(n_episodes: int) -> VecEnv:
+        n_rows = rows_for(n_episodes, env_id, options.env_kwargs, wrapper)
+        for made in evaluation_envs:
+            if made.num_envs == n_rows:
+                return made
+        other = None if seed is None else seed + EVALUATION_SEED_OFFSET
+        inner = make_environments(env_id, n_rows, other, options.env_kwargs, wrapper)
+        evaluation_envs.append(normalised(inner, normalize, training=False))
+        return evaluation_envs[-1]
 
     try:
         started_from = options.checkpoint or options.trained_agent
@@ -109,7 +111,7 @@ def train(
         evaluating = None
         if folder is not None and options.eval_freq > 0:
             evaluating = WholeFileEvalCallback(
-                evaluation_environment(),
+                evaluation_environment(options.eval_episodes),
                 folder,
                 n_eval_episodes=options.eval_episodes,
                 eval_freq=max(options.eval_freq // options.n_envs, 1),
@@ -171,7 +173,7 @@ def train(
         if folder is not None:
             save_run(model, folder, name, run.progress(model))
         if options.final_eval_episodes > 0 and not interrupted:
-            other = evaluation_environment()
+            other = evaluation_environment(options.final_eval_episodes)
             if isinstance(other, VecNormalize):
                 sync_envs_normalization(env, other)
             # From a fixed state, so that the score does not depend on what was evaluated during training.
