@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.random_search import log_uniform, read_trials
 from benchmarks.runs import RESULTS
 from benchmarks.supervised_figures import BASELINES, BOSTON, FIGURES, IMAGES, RULES, WALK, Figure, Line, System, curve_of
-from benchmarks.tables import interval
+from benchmarks.tables import with_interval
 from coagent_rl.envs.piecewise_random_walk import PiecewiseRandomWalk
 from coagent_rl.files import write_whole
 from coagent_rl.supervised import CoagentClassifier, CoagentRegressor
@@ -208,13 +208,6 @@ def together(runs: Sequence[Mapping[str, np.ndarray]], curve: str) -> tuple[np.n
     """Epochs, and the curve of every run as far as all of them go, shape (n_runs, n_entries)."""
     n = min(len(run["epoch"]) for run in runs)
     return runs[0]["epoch"][:n], np.array([run[curve][:n] for run in runs], np.float64)
-
-
-def with_interval(values: np.ndarray, digits: int, most: float = np.inf) -> str:
-    """Mean, and the 95 % confidence interval where there are two runs at least, of values from 0 to ``most``."""
-    low, high = np.clip(interval(values), 0.0, most)
-    mean = f"{values.mean():.{digits}f}"
-    return mean if np.isnan(low) else f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def table(figure: Figure, seeds: Sequence[int]) -> str:

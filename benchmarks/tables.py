@@ -71,6 +71,13 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def with_interval(values: np.ndarray, digits: int, most: float = np.inf) -> str:
+    """Mean, and the 95 % confidence interval where there are two runs at least, of values from 0 to ``most``."""
+    low, high = np.clip(interval(values), 0.0, most)
+    mean = f"{values.mean():.{digits}f}"
+    return mean if np.isnan(low) else f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def standard_errors(ours: tuple[float, float], n: int, published: tuple[float, float], n_published: int = 10) -> float:
     """Difference of two means in standard errors of the difference."""
     return (ours[0] - published[0]) / np.sqrt(ours[1] ** 2 / n + published[1] ** 2 / n_published)
