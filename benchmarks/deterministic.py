@@ -67,25 +67,25 @@ def scores(
     algorithm: str, env_id: str, seed: int, folder: Path | None, ways: Sequence[str], n_episodes: int
 ) -> dict[str, float]:
     """Way → mean return of ``n_episodes`` episodes, the same ones for every way."""
-    from coagent_rl.evaluate import model_file
     from coagent_rl.registry import algorithm_class
+    from coagent_rl.training.environments import make_environments, normalised
     from coagent_rl.training.evaluation import evaluate
-    from coagent_rl.training.files import read_config
-    from coagent_rl.training.run import EVALUATION_SEED_OFFSET, make_environments, normalised, statistics_file
+    from coagent_rl.training.files import folder_name, read_config
+    from coagent_rl.training.run import EVALUATION_SEED_OFFSET
 
-    statistics = None
+    file = None
     if folder is None:
         run = TABLES[algorithm].runs(algorithm, env_id, [seed])[0]
         model, settings = trained_model(run), dict(run.settings)
     else:
-        file, settings = model_file(folder, env_id, best=False), read_config(folder)["settings"]
-        model, statistics = algorithm_class(algorithm).load(file), statistics_file(file)
+        file, settings = folder / f"{folder_name(env_id)}.zip", read_config(folder)["settings"]
+        model = algorithm_class(algorithm).load(file)
     found = {}
     for way in ways:
         for name, value in WAYS[way].items():
             setattr(model.policy, name, value)
         env = make_environments(env_id, N_ENVS, seed + EVALUATION_SEED_OFFSET, {}, settings.get("env_wrapper"))
-        env = normalised(env, settings.get("normalize"), statistics, training=False)
+        env = normalised(env, settings.get("normalize"), file, training=False)
         model.policy.seed_predictions(seed)
         returns, _ = evaluate(model, env, n_episodes, deterministic=way != "stochastic")
         env.close()

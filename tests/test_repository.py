@@ -1,7 +1,10 @@
 """What a repository needs besides code."""
 
+import ast
+import importlib
 import re
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,18 @@ def test_citation_and_workflow_can_be_read() -> None:
     assert workflow["jobs"]["test"]["steps"][-1] == {"run": ".ci/run"}
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert [repo["repo"] for repo in hooks] == ["local"]  # nothing is downloaded
+
+
+def test_imports_within_functions_find_what_they_name() -> None:
+    """They are only made when the function runs, which for a benchmark no test may do."""
+    pytest.importorskip("sklearn", reason="scikit-learn, the extra 'supervised', is not installed")
+    missing = []
+    for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "coagent_rl").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(("coagent_rl", "benchmarks")):
+                module = importlib.import_module(str(node.module))
+                for name in node.names:
+                    is_module = hasattr(module, "__path__") and find_spec(f"{node.module}.{name.name}") is not None
+                    if not hasattr(module, name.name) and not is_module:
+                        missing.append(f"{path.name}: {node.module}.{name.name}")
+    assert missing == []

@@ -124,7 +124,7 @@ class CoagentAlgorithm(Construction):
             if self._rates_move:  # a callback has assigned a function
                 self._set_rates()
                 most_steps = 1
-            n_steps, infos, _ = training.run(int(most_steps), stops)
+            n_steps, infos = training.run(int(most_steps), stops)
             go_on = training.ask(n_steps, infos)
             if go_on and training.starts.any() and self._is_time_to_log(log_interval):
                 self._log()

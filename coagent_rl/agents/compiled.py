@@ -199,7 +199,7 @@ class CompiledTraining:
         asked = [leaf.episodes_until_needed() for leaf in self.leaves if hasattr(leaf, "episodes_until_needed")]
         return min(asked, default=math.inf)
 
-    def run(self, most_steps: int, stops: list[tuple[float, float]]) -> tuple[int, list[dict[str, Any]], int]:
+    def run(self, most_steps: int, stops: list[tuple[float, float]]) -> tuple[int, list[dict[str, Any]]]:
         """Run one block.
 
         Args:
@@ -208,7 +208,7 @@ class CompiledTraining:
                 which on the block ends with an episode; two at most.
 
         Returns:
-            Number of steps; infos of the last step; number of episodes that ended.
+            Number of steps; infos of the last step.
 
         Raises:
             ValueError: as in `CoagentAlgorithm.learn`.
@@ -252,13 +252,13 @@ class CompiledTraining:
         model.num_timesteps += n_steps * self.n_envs
         model._n_updates += n_steps
         remember(model.recent_errors, self.record[2][:n_steps])
-        infos, n_ended = self._report(n_steps, carried)
+        infos = self._report(n_steps, carried)
         self._put_back_statistics()
         model._last_obs, model._last_episode_starts = self.observations.copy(), self.starts.copy()
         if why != block.FINISHED:
             self._raise(why)
         env.draws.refill()
-        return n_steps, infos, n_ended
+        return n_steps, infos
 
     def _make_room(self, n_steps: int) -> None:
         """Have room for the rewards of episodes that nothing cuts."""
@@ -268,8 +268,8 @@ class CompiledTraining:
             self.env.episode_rewards = np.hstack([self.env.episode_rewards, room])
             self.env._collect()
 
-    def _report(self, n_steps: int, carried: list[list[float]]) -> tuple[list[dict[str, Any]], int]:
-        """Report the episodes that ended, in their order; return the infos of the last step and their number."""
+    def _report(self, n_steps: int, carried: list[list[float]]) -> list[dict[str, Any]]:
+        """Report the episodes that ended, in their order; return the infos of the last step."""
         rewards, dones = (part[:n_steps] for part in self.record[:2])
         begins = [0] * self.n_envs
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": False} for _ in range(self.n_envs)]
@@ -290,7 +290,7 @@ class CompiledTraining:
             for leaf in self.leaves:
                 if hasattr(leaf, "take_episodes"):
                     leaf.take_episodes([info["episode"] for info in reported])
-        return infos, len(reported)
+        return infos
 
     def _raise(self, why: int) -> None:
         model = self.model
