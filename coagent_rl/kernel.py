@@ -37,8 +37,8 @@ def part(function: F) -> F:
     A part has no entry from Python, which for functions of many arrays costs more to compile than what they do.
     """
     if not config.DISABLE_JIT:  # type: ignore[attr-defined]
-        options = {"fastmath": {"contract", "reassoc"}, "forceinline": True, "error_model": "numpy", "cache": True}
-        register_jitable(**options)(function)
+        options: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "forceinline": True, "error_model": "numpy"}
+        register_jitable(cache=_is_kept(function), **options)(function)
     return function
 
 
@@ -59,30 +59,34 @@ def exact_kernel(function: F) -> F:
 def _compiled(function: F, **options: Any) -> F:
     """Compile a function with numba's options, and keep its machine code on disk for as long as it is up to date.
 
-    Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
-    away here if any file with kernels in it, of the package or beside the function, is newer: an edited rule is never
-    silently the old one.
-
     With the environment variable ``NUMBA_DISABLE_JIT=1`` it is the function itself, which a debugger can enter.
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function
-    options["error_model"] = "numpy"
+    compiled: F = njit(cache=_is_kept(function), error_model="numpy", **options)(function)
+    return compiled
+
+
+def _is_kept(function: Any) -> bool:
+    """Whether there is a folder in which a function's machine code can be kept; what is out of date there is thrown away.
+
+    Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
+    away here if any file with kernels in it, of the package or beside the function, is newer: an edited rule is never
+    silently the old one.
+    """
     try:
-        compiled: Any = njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no folder that machine code could be kept in
-        uncached: F = njit(**options)(function)
-        return uncached
-    source = Path(compiled.py_func.__code__.co_filename)
+        folder = Path(njit(cache=True)(function).stats.cache_path)
+    except RuntimeError:  # numba finds no such folder
+        return False
+    source = Path(function.__code__.co_filename)
     changed = max(_last_change(_PACKAGE), _last_change(source.parent))
-    for index in Path(compiled.stats.cache_path).glob(f"{source.stem}.{compiled.py_func.__qualname__}-*.nbi"):
+    for index in folder.glob(f"{source.stem}.{function.__qualname__}-*.nbi"):
         try:
             if index.stat().st_mtime < changed:
                 index.unlink()
         except OSError:  # another process was faster, or the folder is read-only
             continue
-    result: F = compiled
-    return result
+    return True
 
 
 @cache

@@ -105,6 +105,45 @@ def test_an_edited_callee_is_compiled_into_its_callers(tmp_path) -> None:
     assert output() == "6.0 0"
 
 
+def test_an_edited_callee_is_compiled_into_the_parts_that_call_it(tmp_path) -> None:
+    """Machine code of parts lies on disk too."""
+    (tmp_path / "rule.py").write_text("from coagent_rl.kernel import part\n\n@part\ndef rule(x):\n    return x + 1.0\n")
+    for caller, callee, kind in (("sweep", "rule", "part"), ("agent", "sweep", "kernel")):
+        (tmp_path / f"{caller}.py").write_text(
+            f"from coagent_rl.kernel import {kind}\nfrom {callee} import {callee}\n\n"
+            f"@{kind}\ndef {caller}(x):\n    return {callee}(x)\n"
+        )
+
+    def output() -> str:
+        call = [sys.executable, "-B", "-c", "from agent import agent; print(agent(1.0))"]
+        return subprocess.run(call, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
+
+    assert output() == "2.0"
+    (tmp_path / "rule.py").write_text((tmp_path / "rule.py").read_text().replace("1.0", "5.0"))
+    assert output() == "6.0"
+
+
+NO_FOLDER = """
+from coagent_rl.kernel import kernel, part
+
+@part
+def rule(x):
+    return x + 1.0
+
+@kernel
+def agent(x):
+    return rule(x)
+
+print(agent(1.0))
+"""
+
+
+def test_kernels_and_parts_without_a_folder_for_their_machine_code() -> None:
+    """Code from no file has none: it is compiled all the same."""
+    done = subprocess.run([sys.executable, "-c", NO_FOLDER], check=True, capture_output=True, text=True)
+    assert done.stdout == "2.0\n"
+
+
 PLAIN = """
 from coagent_rl.kernel import flush
 from coagent_rl.registry import ALGORITHMS, algorithm_class
