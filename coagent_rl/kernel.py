@@ -37,7 +37,7 @@ def part(function: F) -> F:
     A part has no entry from Python, which for functions of many arrays costs more to compile than what they do.
     """
     if not config.DISABLE_JIT:  # type: ignore[attr-defined]
-        options: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "forceinline": True, "error_model": "numpy"}
+        options = {"fastmath": {"contract", "reassoc"}, "forceinline": True, "error_model": "numpy"}
         register_jitable(cache=_is_kept(function), **options)(function)
     return function
 
@@ -75,9 +75,10 @@ def _is_kept(function: Any) -> bool:
     silently the old one.
     """
     try:
-        folder = Path(njit(cache=True)(function).stats.cache_path)
+        probe: Any = njit(cache=True)(function)
     except RuntimeError:  # numba finds no such folder
         return False
+    folder = Path(probe.stats.cache_path)
     source = Path(function.__code__.co_filename)
     changed = max(_last_change(_PACKAGE), _last_change(source.parent))
     for index in folder.glob(f"{source.stem}.{function.__qualname__}-*.nbi"):
