@@ -9,7 +9,7 @@ import numpy as np
 from coagent_rl.arrays import NOISE_STEP, Arrays, LearnerArrays, named, structure, transition_of
 from coagent_rl.credit.map_prop import divide_by_noise, relax
 from coagent_rl.critics.critic import Critic
-from coagent_rl.critics.reward import tell_all
+from coagent_rl.critics.reward import take_value, tell_all
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
@@ -77,14 +77,7 @@ def map_prop_td(
     for is_present in range(2):  # a loop, so that the forward pass is compiled into this function once
         states, noise_step = (observations, step) if is_present else (given.next_observations, step + 1)
         forward(structure(learner), learner.activity, states, learner.noise, noise_step, int(SAMPLE))
-        for row in range(rewards.size):
-            value = learner.means[row, output]
-            if is_present:
-                td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - value
-            else:
-                td_errors[row] = rewards[row]
-                if not given.terminated[row]:
-                    td_errors[row] += learner.options[DISCOUNT] * value
+        take_value(given, learner.options[DISCOUNT], learner.means, output, is_present, td_errors)
     for row in range(rewards.size):
         if not math.isfinite(td_errors[row]):
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from coagent_rl.arrays import Arrays, transition_of
+from coagent_rl.arrays import Arrays, Transition, transition_of
 from coagent_rl.critics.critic import Critic
 from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import all_finite
@@ -16,6 +16,18 @@ def tell_all(td_errors: Array, reinforcements: Array) -> None:
     for row in range(td_errors.size):
         for k in range(reinforcements.shape[1]):
             reinforcements[row, k] = td_errors[row]
+
+
+@part
+def take_value(given: Transition, discount: float, values: Array, k: int, is_present: int, td_errors: Array) -> None:
+    """δ = R + γ v(S'), where ``values[:, k]`` are those of S', then with ``is_present`` δ ← δ - v(S), or 0 where ignored."""
+    for row in range(td_errors.size):
+        if is_present:
+            td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - values[row, k]
+        else:
+            td_errors[row] = given.rewards[row]
+            if not given.terminated[row]:
+                td_errors[row] += discount * values[row, k]
 
 
 @kernel

@@ -7,7 +7,7 @@ import math
 from coagent_rl.arrays import Arrays, named, structure, transition_of
 from coagent_rl.credit.backprop import scores_within_coagents
 from coagent_rl.critics.critic import Critic
-from coagent_rl.critics.reward import tell_all
+from coagent_rl.critics.reward import take_value, tell_all
 from coagent_rl.kernel import Array, kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
@@ -53,14 +53,7 @@ def td_lambda(
         # Deterministic units read no noise: any array and any step of it will do. Constants in this call, which int() makes
         # a number like others, would have the forward pass compiled once more for them alone.
         forward(structure(learner), learner.activity, states, learner.activity, is_present, int(MEAN))
-        for row in range(rewards.size):
-            value = learner.values[row, output]
-            if is_present:
-                td_errors[row] = 0.0 if given.ignored[row] else td_errors[row] - value
-            else:
-                td_errors[row] = rewards[row]
-                if not given.terminated[row]:
-                    td_errors[row] += learner.options[DISCOUNT] * value
+        take_value(given, learner.options[DISCOUNT], learner.values, output, is_present, td_errors)
     for row in range(rewards.size):
         if not math.isfinite(td_errors[row]):
             return False
