@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import os
 import pickle
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from coagent_rl.envs.compiled import (
 from coagent_rl.envs.compiled.draws import ResetDraws
 from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import NativeVecEnv, SerialVecEnv
+from tests.plain_python import printed_by
 from tests.test_compiled_envs import CORRIDOR, EACH, MULTIPLEXER, numpy_differs, random_actions
 
 # ------------------------------------------------------------------ CompiledVecEnv
@@ -313,15 +313,6 @@ for env_id in ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContin
 
 def test_twins_run_as_plain_python_too() -> None:
     """So that a debugger can enter them; only Pendulum's squares are not rounded quite alike."""
-    printed = [
-        subprocess.run(
-            [sys.executable, "-W", "error::RuntimeWarning", "-c", PLAIN.format(jit=jit)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "NUMBA_DISABLE_JIT": str(int(not jit))},
-        ).stdout
-        for jit in (False, True)
-    ]
+    printed = [printed_by(PLAIN, jit) for jit in (False, True)]
     assert printed[0] == printed[1]
     assert printed[0].startswith("Acrobot-v1 ")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coagent_rl import evaluate
+from coagent_rl.training.environments import rows_for
 from tests.command_line import QUICK, RATES, run_train
 
 
@@ -89,3 +90,18 @@ def test_what_cannot_be_drawn_is_not_recorded(tmp_path, capsys, env) -> None:
     out, err = capsys.readouterr()
     assert "cannot be drawn as an image" in err
     assert "return" not in out  # it says so before it evaluates
+
+
+@pytest.mark.parametrize(
+    ("n_episodes", "env_id", "env_kwargs", "wrapper", "n_rows"),
+    [
+        (100, "CartPole-v1", {}, None, 20),
+        (5, "CartPole-v1", {}, None, 5),
+        (100, "coagent_rl/Multiplexer-v0", {}, None, 20),
+        (100, "LunarLander-v3", {}, None, 1),
+        (100, "CartPole-v1", {"render_mode": "rgb_array"}, None, 1),
+        (100, "CartPole-v1", {}, "gymnasium.wrappers.NormalizeReward", 1),
+    ],
+)
+def test_only_what_needs_no_python_is_evaluated_side_by_side(n_episodes, env_id, env_kwargs, wrapper, n_rows) -> None:
+    assert rows_for(n_episodes, env_id, env_kwargs, wrapper) == n_rows

@@ -6,6 +6,7 @@ import pytest
 from coagent_rl import Reinforce, WeightMax
 from coagent_rl.training.hyperparameters import load_hyperparameters, override
 from coagent_rl.training.run import Options, train
+from tests.follow import Follow
 
 
 def late_return(algorithm: str, **changes) -> float:
@@ -32,24 +33,11 @@ def weight_max_rates() -> dict:
 @pytest.mark.parametrize("agent", [WeightMax, Reinforce])
 def test_continuous_actions_are_learned(agent) -> None:
     """A one-step task: reward falls with the distance of the action from the observation."""
-    import gymnasium as gym
-
-    class Follow(gym.Env):
-        observation_space = gym.spaces.Box(-1, 1, (1,))
-        action_space = gym.spaces.Box(-1, 1, (1,))
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.x = self.np_random.uniform(-1, 1, 1).astype(np.float32)
-            return self.x, {}
-
-        def step(self, action):
-            return self.x, -float((action[0] - self.x[0]) ** 2), True, False, {}
 
     def mean_reward(rates: list[float]) -> float:
         model = agent(
             "MlpPolicy",
-            Follow(),
+            Follow(1.0),
             actor_learning_rate=rates,
             critic_learning_rate=[1e-2, 1e-3],
             seed=0,

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from coagent_rl.arrays import MEANS, VALUES
 from coagent_rl.credit.reinforce import learn_reinforce
 from coagent_rl.critics.per_neuron import FEATURES
 from tests.clock import Clock
+from tests.follow import Follow
 from tests.test_decentralized_ddpg import KINDS, SLOPES, SMALL, act, make
 
 
@@ -110,21 +110,6 @@ def test_neurons_learn_from_the_error_of_the_critic_that_they_share(critic) -> N
         assert shared != 0.0
 
 
-class Follow(gym.Env):
-    """One-step episodes: the reward falls with the distance of the action from the negative observation."""
-
-    observation_space = gym.spaces.Box(-1, 1, (1,))
-    action_space = gym.spaces.Box(-1, 1, (1,))
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x = self.np_random.uniform(-1, 1, 1).astype(np.float32)
-        return self.x, {}
-
-    def step(self, action):
-        return self.x, -float((action[0] + self.x[0]) ** 2), True, False, {}
-
-
 @pytest.mark.parametrize(
     "agent",
     [
@@ -138,7 +123,7 @@ def test_neurons_learn_to_follow(agent) -> None:
     def mean_reward(rate: float) -> float:
         noise = {"output_noise": 0.3, "noise_correlation_rate": 1.0}
         kwargs = {"policy_kwargs": {"net_arch": [16]}, "seed": 0, **noise}
-        model = agent("MlpPolicy", Follow(), actor_learning_rate=rate, **kwargs).learn(12_000)
+        model = agent("MlpPolicy", Follow(-1.0), actor_learning_rate=rate, **kwargs).learn(12_000)
         x = np.linspace(-1, 1, 200, dtype=np.float32)[:, None]
         return -float(np.mean((model.predict(x, deterministic=True)[0] + x) ** 2))
 

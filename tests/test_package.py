@@ -2,7 +2,6 @@
 
 import email
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import coagent_rl
+from tests.plain_python import printed_by
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,16 +156,7 @@ for name in ALGORITHMS:
 
 def test_kernels_run_as_plain_python_too() -> None:
     """So that a debugger can enter them; and they compute the same."""
-    printed = [
-        subprocess.run(
-            [sys.executable, "-W", "error::RuntimeWarning", "-c", PLAIN.format(jit=jit)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "NUMBA_DISABLE_JIT": str(int(not jit))},
-        ).stdout
-        for jit in (False, True)
-    ]
+    printed = [printed_by(PLAIN, jit) for jit in (False, True)]
     assert printed[0] == printed[1]
     assert printed[0].startswith("weight_max ")
 
