@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--deterministic", dest="deterministic", action="store_true", default=True, help="(default)")
     which.add_argument("--stochastic", dest="deterministic", action="store_false", help="sample actions as in training")
     p.add_argument("--seed", type=int, default=0, help="of the environment and the units")
-    p.add_argument("--record", metavar="FILE.gif", help="record the first episode as an animation")
+    p.add_argument("--record", metavar="FILE", help="record an episode with the network beside it (.gif, or .mp4)")
+    p.add_argument("--page", metavar="FILE.html", help="write a page that plays an episode and shows every neuron")
+    p.add_argument("--render", action="store_true", help="show an episode in a window")
     p.add_argument("--json", metavar="FILE", help="write the result as JSON")
     return p
 
@@ -96,22 +98,26 @@ def _what_is_there(folder: Path) -> str:
     return f"There {'are' if len(names) > 1 else 'is'} {', '.join(names)}." if names else "It has no model at all yet."
 
 
-def can_be_drawn(env_id: str) -> bool:
-    """Whether an environment can be rendered as an image."""
+def can_be_drawn(env_id: str, mode: str = "rgb_array") -> bool:
+    """Whether an environment can be rendered as an image, or in another of Gymnasium's modes."""
     import gymnasium as gym
     from gymnasium.envs.registration import load_env_creator
 
     entry_point = gym.spec(env_id).entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    return "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
+    return mode in getattr(creator, "metadata", {}).get("render_modes", [])
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate, print and return the result."""
     if arguments.n_episodes < 1:
         raise ValueError(f"--n-episodes must be at least 1, not {arguments.n_episodes}.")
-    if arguments.record is not None and not arguments.record.endswith(".gif"):
-        raise ValueError(f"--record takes a .gif file, not {arguments.record!r}.")
+    if arguments.record is not None:
+        from coagent_rl.analysis.recording import check_suffix
+
+        check_suffix(arguments.record)
+    if arguments.page is not None and not arguments.page.endswith(".html"):
+        raise ValueError(f"--page takes an .html file, not {arguments.page!r}.")
     from coagent_rl.training.files import read_config, write_json
     from coagent_rl.training.hyperparameters import check_environment, check_imports
 
@@ -142,8 +148,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     model.policy.seed_predictions(arguments.seed)
     env = environment(rows_for(arguments.n_episodes, env_id, config["env_kwargs"], settings.get("env_wrapper")))
     if arguments.record is not None and not can_be_drawn(env_id):
-        raise ValueError(f"{env_id} cannot be drawn as an image, so it cannot be recorded.")
-    for name, path in (("--record", arguments.record), ("--json", arguments.json)):
+        raise ValueError(
+            f"{env_id} cannot be drawn as an image, so it cannot be recorded; --page FILE.html shows its network alone."
+        )
+    if arguments.render and not can_be_drawn(env_id, "human"):
+        raise ValueError(f"{env_id} cannot be shown in a window.")
+    for name, path in (("--record", arguments.record), ("--page", arguments.page), ("--json", arguments.json)):
         if path is not None:
             check_writable(Path(path), name)
     returns, lengths = evaluate(model, env, arguments.n_episodes, arguments.deterministic)
@@ -170,41 +180,54 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"length {lengths.mean():.1f} ± {lengths.std():.1f}, from {lengths.min()} to {lengths.max()}")
     if arguments.json is not None:
         write_json(Path(arguments.json), result)
-    if arguments.record is not None:
-        model.policy.seed_predictions(arguments.seed)
-        record(model, environment(render_mode="rgb_array"), Path(arguments.record), arguments.deterministic)
-        print(f"recorded {arguments.record}")
+    if arguments.record is not None or arguments.page is not None:
+        show(model, environment, result, arguments)
+    if arguments.render:
+        render(model, environment(render_mode="human"), arguments)
     return result
 
 
-def record(model: Any, env: Any, path: Path, deterministic: bool, max_frames: int = 1000) -> None:
-    """Write one episode as an animated GIF."""
-    from PIL import Image
+def show(model: Any, environment: Any, result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Record an episode, or write a page of it, or both of the same episode.
 
-    from coagent_rl.files import write_whole
+    Args:
+        environment: makes one, with arguments.
+        result: of the evaluation.
+    """
+    from coagent_rl.analysis.episode import watch
 
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # frames are drawn in memory, without a display
+    env_id, is_drawn = result["env"], can_be_drawn(result["env"])
+    model.policy.seed_predictions(arguments.seed)
+    env = environment(**({"render_mode": "rgb_array"} if is_drawn else {}))
+    rate = float(env.metadata.get("render_fps") or 30) if is_drawn else 4.0
+    episode = watch(model, env, env_id, arguments.deterministic)
+    until = "" if episode.ended else ", of which these are the first"
+    said = f"return {episode.returns[-1]:.1f} in {episode.n_steps} steps{until}"
+    if arguments.record is not None:
+        from coagent_rl.analysis.recording import record
 
-    env.metadata = {**env.metadata, "render_fps": env.metadata.get("render_fps", 30)}
-    observations, frames, done = env.reset(), [env.render()], False
-    while not done and len(frames) < max_frames:
-        actions, _ = model.predict(observations, deterministic=deterministic)
-        observations, _, dones, _ = env.step(actions)
-        done = bool(dones[0])
-        if not done:  # the environment has been reset already
-            frames.append(env.render())
+        record(Path(arguments.record), episode, rate)
+        print(f"recorded {arguments.record}: an episode with {said}")
+    if arguments.page is not None:
+        from coagent_rl.analysis.episode_page import write_page
+
+        how = "deterministic" if arguments.deterministic else "stochastic"
+        about = f"An episode of a trained {type(model).__name__} agent, {how} actions, seed {arguments.seed}: {said}."
+        write_page(Path(arguments.page), episode, f"{type(model).__name__} on {env_id}", about, rate)
+        print(f"wrote {arguments.page}, a page to open in a browser: an episode with {said}")
+
+
+def render(model: Any, env: Any, arguments: argparse.Namespace) -> None:
+    """Show an episode in a window, at the environment's own speed."""
+    model.policy.seed_predictions(arguments.seed)
+    observations, total, n_steps, done = env.reset(), 0.0, 0, False
+    while not done:
+        actions, _ = model.predict(observations, deterministic=arguments.deterministic)
+        observations, rewards, dones, _ = env.step(actions)
+        total, n_steps, done = total + float(rewards[0]), n_steps + 1, bool(dones[0])
     env.close()
-    images = [Image.fromarray(frame).quantize(64) for frame in frames]
-    write_whole(
-        path,
-        lambda beside: images[0].save(
-            beside,
-            save_all=True,
-            append_images=images[1:],
-            duration=1000 / env.metadata["render_fps"],
-            loop=0,
-        ),
-    )
+    print(f"shown: an episode with return {total:.1f} in {n_steps} steps")
 
 
 if __name__ == "__main__":

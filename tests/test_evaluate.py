@@ -41,7 +41,7 @@ def test_evaluate(tmp_path, capsys) -> None:
         (["--algo", "reinforce", "-f", "nowhere"], "There is no run at all of reinforce on CartPole-v1"),
         (["--algo", "weightmax"], "Unknown algorithm 'weightmax'. Did you mean weight_max"),
         (["--n-episodes", "0"], "--n-episodes must be at least 1"),
-        (["--record", "x.mp4"], "--record takes a .gif file"),
+        (["--record", "x.avi"], "--record takes a .gif or an .mp4 file"),
     ],
 )
 def test_wrong_arguments_of_evaluate(capsys, words, message) -> None:

@@ -32,7 +32,7 @@ def test_wheel_contents(wheel) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "coagent_rl/py.typed" in names
     for path in (ROOT / "coagent_rl").rglob("*"):
-        if path.suffix in (".py", ".yml"):
+        if path.suffix in (".py", ".yml", ".html", ".css", ".js"):
             assert path.relative_to(ROOT).as_posix() in names
     assert all(name.split("/")[0] == "coagent_rl" or ".dist-info/" in name for name in names)
 

@@ -28,6 +28,8 @@ MOST_LABELS = 9
 MOST_VARIANTS = 3
 _LABEL_WIDTH = 26  # characters, after which a name goes on in the next line
 _GREY = "#606060"
+INK, EXCITES, INHIBITS, CHOSEN = "#1A1A1A", "#0072B2", "#D55E00", "#009E73"
+"""Of drawn networks: units that fire, positive and negative weights (or values), the chosen action."""
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: figures look the same everywhere
