@@ -6,17 +6,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.runs import RESULTS, Run, execute_all, read
 from benchmarks.sub_critics import correlation
 from benchmarks.tables import Method, Table, interval, parse, statistics
 from coagent_rl import DecentralizedDDPG
+from coagent_rl.analysis.known import possible_range
+from coagent_rl.analysis.style import INK, applied, footnote, looks, save_figure
 from coagent_rl.training.hyperparameters import load_hyperparameters, parse_seeds, shipped_environments
 
 DDPG = "decentralized_ddpg"
@@ -115,32 +121,52 @@ class FinalTable(Table):
         return "\n".join(lines) + "\n"
 
     def draw(self, seeds: Sequence[int]) -> None:
-        """Draw the return of every run after training, a panel a task."""
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
+        """Draw the return of every run after training: a panel a task, in it a row a method."""
+        cells = {
+            env_id: {
+                row.label: found["final returns"]
+                for name, row in self.methods.items()
+                if (found := statistics(self.runs(name, env_id, seeds))) is not None
+            }
+            for env_id in self.tasks
+        }
+        rows_figure(self.folder / "table.png", {env_id: rows for env_id, rows in cells.items() if rows})
 
-        from coagent_rl.analysis.plots import save_figure
 
-        figure = Figure(figsize=(13.0, 8.0), layout="constrained")
-        panels = iter(figure.subplots(-(-len(self.tasks) // 3), 3).flat)
-        handles = {}
-        for env_id, axes in zip(self.tasks, panels, strict=False):
-            found = [statistics(self.runs(name, env_id, seeds)) for name in self.methods]
-            height = 0
-            for number, (row, cell) in enumerate(zip(self.methods.values(), found, strict=True)):
-                if cell is not None:
-                    final, colour = cell["final returns"], f"C{number}"
-                    (handles[row.label],) = axes.plot(final, np.full(final.size, height), "o", color=colour, alpha=0.5)
-                    axes.plot(final.mean(), height, "|", color=colour, markersize=12, markeredgewidth=2)
-                    height -= 1
-            axes.set(title=env_id, yticks=[], ylim=(height + 0.4, 0.6), xlabel="return after training (line: mean)")
+def rows_figure(path: Path, panels: Mapping[str, Mapping[str, np.ndarray]], n_columns: int = 2) -> Figure:
+    """Draw what every run reached, a panel a task and a row a method with its name, and the means.
+
+    Args:
+        panels: environment id → name of a row → returns, shape (n_runs,).
+
+    Returns:
+        The figure that was written.
+    """
+    styles = looks(list(dict.fromkeys(label for rows in panels.values() for label in rows)))
+    n_rows = -(-len(panels) // n_columns)
+    groups = [list(panels.items())[k * n_columns : (k + 1) * n_columns] for k in range(n_rows)]
+    heights = [max(len(rows) for _, rows in group) + 3.0 for group in groups]
+    with applied():
+        figure = Figure(figsize=(6.2 * n_columns, 0.21 * sum(heights) + 0.3), layout="constrained")
+        grid = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=heights)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        for axes, (env_id, rows) in zip(grid.flat, panels.items(), strict=False):
+            for place, (label, returns) in enumerate(rows.items()):
+                colour = styles[label].colour
+                axes.plot(returns, np.full(returns.size, place), "o", color=colour, alpha=0.45, markersize=4.5, mew=0)
+                axes.plot(returns.mean(), place, "|", color=INK, markersize=9, markeredgewidth=1.6)
+            axes.set_yticks(range(len(rows)), [fill(label, 54) for label in rows], fontsize=7)
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False, axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(6))
-            axes.grid(alpha=0.3, axis="x")
-        for axes in panels:
-            axes.set_axis_off()
-        labels = [row.label for row in self.methods.values() if row.label in handles]
-        figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3, frameon=False)
-        save_figure(figure, self.folder / "table.png")
+            axes.set_title(env_id)
+        for axes in figure.axes[-n_columns:]:
+            axes.set_xlabel("return after training")
+        footnote(figure, "A dot a run, the line their mean. Every run is evaluated after training, over many episodes.")
+        save_figure(figure, path)
+    return figure
 
 
 def solved_share(env_id: str, final: np.ndarray) -> str:
@@ -240,40 +266,50 @@ def returns_in_time(run: Run, looks: np.ndarray, window: int = 10) -> np.ndarray
     return np.array([returns[max(n - window, 0) : n].mean() if n else np.nan for n in counts])
 
 
-def depth_figure(env_id: str, seeds: Sequence[int]) -> None:
+def depth_figure(env_id: str, seeds: Sequence[int]) -> Figure:
     """Draw returns, saturation and critics' directions over time, a column a depth."""
-    from matplotlib.figure import Figure
-
-    from coagent_rl.analysis.plots import save_figure
-
-    figure = Figure(figsize=(13.0, 8.0), layout="constrained")
-    grid = figure.subplots(3, len(DEPTHS), sharex=True, sharey="row")
     rows: tuple[tuple[str, Callable[[Run, np.ndarray], np.ndarray]], ...] = (
-        ("return (mean of 10 episodes)", returns_in_time),
+        ("return, mean of 10 episodes", returns_in_time),
         ("share saturated", lambda run, _: watched(run, "saturation")),
         ("share with ∂Q/∂a of one sign", lambda run, _: watched(run, "one_sign")),
     )
-    for column, n in enumerate(DEPTHS):
-        grid[0, column].set_title(f"{n} hidden layer{'s' * (n > 1)}")
-        for number, name in enumerate(variants(env_id, n)):
-            runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
-            if not runs:
-                continue
-            with np.load(runs[0].path) as file:
-                looks = file["watch_timesteps"]
-            for axes, (_, values) in zip(grid[:, column], rows, strict=True):
-                curves = np.stack([values(run, looks) for run in runs])
-                mean, deviation = curves.mean(axis=0), curves.std(axis=0)
-                axes.plot(looks, mean, color=f"C{number}", label=name if axes is grid[0, 1] else None)
-                axes.fill_between(looks, mean - deviation, mean + deviation, color=f"C{number}", alpha=0.15, linewidth=0)
-        grid[2, column].set_xlabel("time steps")
-    for axes, (label, _) in zip(grid[:, 0], rows, strict=True):
-        axes.set_ylabel(label)
-    for axes in grid.flat:
-        axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(f"{env_id}: mean and standard deviation over runs, hidden layers of {WIDTH} neurons")
-    save_figure(figure, FOLDER / f"depth_{env_id.split('/')[-1]}.png")
+    styles = looks([*VARIANTS, *FAST_VARIANTS])
+    with applied():
+        figure = Figure(figsize=(12.0, 7.2), layout="constrained")
+        grid = figure.subplots(3, len(DEPTHS), sharex=True, sharey="row")
+        handles: dict[str, Any] = {}
+        for column, n in enumerate(DEPTHS):
+            grid[0, column].set_title(f"{n} hidden layer{'s' * (n > 1)}")
+            for name in variants(env_id, n):
+                runs = [run for run in depth_runs(env_id, name, n, seeds) if run.path.exists()]
+                if not runs:
+                    continue
+                with np.load(runs[0].path) as file:
+                    looked = file["watch_timesteps"]
+                look = styles[name]
+                for axes, (_, values) in zip(grid[:, column], rows, strict=True):
+                    curves = np.stack([values(run, looked) for run in runs])
+                    mean, deviation = curves.mean(axis=0), curves.std(axis=0, ddof=min(len(curves) - 1, 1))
+                    # Returns lie within what the task can give, shares between 0 and 1.
+                    least, most = (
+                        possible_range(env_id, [curves[np.isfinite(curves)]]) if axes is grid[0, column] else (0.0, 1.0)
+                    )
+                    (handles[name],) = axes.plot(looked, mean, color=look.colour, linestyle=look.dashes)
+                    low, high = np.maximum(mean - deviation, least), np.minimum(mean + deviation, most)
+                    axes.fill_between(looked, low, high, color=look.colour, alpha=0.12, linewidth=0)
+            grid[2, column].set_xlabel("time step")
+            grid[2, column].set_xlim(0, STEPS[env_id])
+            grid[2, column].xaxis.set_major_locator(MaxNLocator(4))
+            grid[2, column].xaxis.set_major_formatter(EngFormatter(sep=""))
+        for axes, (label, _) in zip(grid[:, 0], rows, strict=True):
+            axes.set_ylabel(label)
+        figure.legend(handles.values(), list(handles), loc="outside lower center", ncols=4)
+        title = (
+            f"{env_id}, hidden layers of {WIDTH} neurons: mean ± one standard deviation over runs, within what is possible"
+        )
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        save_figure(figure, FOLDER / f"depth_{env_id.split('/')[-1]}.png")
+    return figure
 
 
 # ---------------------------------------------------------------------- soak

@@ -243,7 +243,7 @@ def filled(page: str, results: Results) -> str:
 # ---------------------------------------------------------------------- figure
 
 
-def draw(results: Results, path: Path) -> None:
+def draw(results: Results, path: Path) -> Figure:
     """Draw what a step of every contender costs on the first task, and what a weight costs."""
     with applied():
         figure = Figure(figsize=(9.5, 4.2), layout="constrained")
@@ -265,6 +265,7 @@ def draw(results: Results, path: Path) -> None:
             _draw_weights(results, right)
         footnote(figure, f"{machine_line(results)} Made by {results['command']}.")
     save_figure(figure, path)
+    return figure
 
 
 def _draw_weights(results: Results, axes: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from matplotlib.figure import Figure
 from stable_baselines3 import DDPG
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
@@ -293,32 +294,50 @@ def layer_correlations(path: Path, phase: int) -> np.ndarray:
     return np.array([columns[0][0], columns[1][0], columns[0][1], columns[1][1]]).T
 
 
-def draw(path: Path, bars: dict[str, list[tuple[float, float, float]]], n_seeds: int) -> None:
+def draw(path: Path, bars: dict[str, list[tuple[float, float, float]]], n_seeds: int) -> Figure:
     """Draw the derivatives at the end of phase 2 of one seed, and r by layer with its confidence interval."""
-    from matplotlib.figure import Figure
+    from coagent_rl.analysis.style import (
+        GREY,
+        INK,
+        PALETTE,
+        EndLabel,
+        Look,
+        applied,
+        footnote,
+        label_ends,
+        save_figure,
+        settle_labels,
+    )
 
-    from coagent_rl.analysis.plots import save_figure
-
-    figure = Figure(figsize=(11.0, 4.0), layout="constrained")
-    series, summary = figure.subplots(1, 2, width_ratios=[3, 2])
-    with np.load(path) as file:
-        changes = file["changes_2"]
-    series.plot(changes[:, 0] / changes[:, 0].std(), label="global Q", color="black", linewidth=1.2)
-    for index, name in enumerate(bars):
-        of_layer = changes[:, 1 + index] / max(changes[:, 1 + index].std(), 1e-12)
-        series.plot(of_layer, label=f"critic of {name}", linewidth=0.9, alpha=0.8)
-    series.set_xlabel("time steps (the last of phase 2, one seed)")
-    series.set_ylabel("dQ/dt in standard deviations")
-    series.legend(fontsize=8)
-    labels = ["layer", "layer's twin, outcomes shuffled", "neurons", "neurons' twins"]
-    for column, label in enumerate(labels):
-        mean, low, high = np.array([bars[name][column] for name in bars]).T
-        at = np.arange(len(bars)) + 0.2 * (column - 1.5)
-        colour = ("C0", "C1")[column // 2]
-        summary.bar(at, mean, 0.2, yerr=[mean - low, high - mean], capsize=2, label=label, color=colour,
-                    alpha=(1.0, 0.35)[column % 2])  # fmt: skip
-    summary.axhline(0, color="black", linewidth=0.5)
-    summary.set_xticks(np.arange(len(bars)), list(bars))
-    summary.set_ylabel(f"Pearson's r with the global dQ/dt ({n_seeds} seeds)")
-    summary.legend(fontsize=7)
-    save_figure(figure, FOLDER / "correlation.png")
+    with applied():
+        figure = Figure(figsize=(11.0, 3.8), layout="constrained")
+        series, summary = figure.subplots(1, 2, width_ratios=[3, 2])
+        with np.load(path) as file:
+            changes = file["changes_2"]
+        ends = []
+        for column, (name, colour) in enumerate(zip(["global Q", *bars], (INK, *PALETTE), strict=False)):
+            values = changes[:, column] / max(changes[:, column].std(), 1e-12)
+            series.plot(values, color=colour, linewidth=1.4 if column == 0 else 1.0)
+            label = name if column == 0 else f"critic of {name}"
+            ends.append(EndLabel(label, len(values) - 1, float(values[-1]), Look(colour)))
+        series.set_xlim(0, len(changes) - 1)
+        series.set_xlabel("time step, the last of phase 2 of one seed")
+        series.set_ylabel("dQ/dt in standard deviations")
+        labels = ["layer", "its twin", "neurons", "their twins"]
+        places = [(row * (len(labels) + 1) + column) for row in range(len(bars)) for column in range(len(labels))]
+        cells = [bars[name][column] for name in bars for column in range(len(labels))]
+        for number, (place, (mean, low, high)) in enumerate(zip(places, cells, strict=True)):
+            colour = GREY if number % 2 else PALETTE[number // len(labels)]
+            summary.plot([low, high], [place, place], color=colour, linewidth=4.0, alpha=0.35, solid_capstyle="butt")
+            summary.plot([mean], [place], "|", color=colour, markersize=8, markeredgewidth=2)
+        names = [f"{name}: {label}" if k == 0 else label for name in bars for k, label in enumerate(labels)]
+        summary.set_yticks(places, names, fontsize=7)
+        summary.set_ylim(max(places) + 0.7, -0.7)
+        summary.tick_params(axis="y", length=0)
+        summary.grid(visible=False, axis="y")
+        summary.axvline(0, color=INK, linewidth=0.6)
+        summary.set_xlabel("Pearson's r with the global dQ/dt")
+        footnote(figure, f"Right: mean and 95 % interval over {n_seeds} seeds; twins learn from shuffled outcomes.")
+        settle_labels(figure, {series: label_ends(figure, series, ends)})
+        save_figure(figure, FOLDER / "correlation.png")
+    return figure

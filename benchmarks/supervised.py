@@ -27,7 +27,18 @@ import numpy as np
 
 from benchmarks.random_search import log_uniform, read_trials
 from benchmarks.runs import RESULTS
-from benchmarks.supervised_figures import BASELINES, BOSTON, FIGURES, IMAGES, RULES, WALK, Figure, Line, System, curve_of
+from benchmarks.supervised_figures import (
+    BOSTON,
+    FIGURES,
+    IMAGES,
+    RULES,
+    WALK,
+    Figure,
+    Line,
+    System,
+    curve_of,
+    draw_figure,
+)
 from benchmarks.tables import with_interval
 from coagent_rl.envs.piecewise_random_walk import PiecewiseRandomWalk
 from coagent_rl.files import write_whole
@@ -228,50 +239,14 @@ def table(figure: Figure, seeds: Sequence[int]) -> str:
     return f"# {figure.title}\n\n" + "\n".join(rows) + "\n"
 
 
-def measured(lines: Sequence[Line]) -> str:
-    """What the lines of a panel show, for the axis."""
-    layers = {"entropy": "entropy of a unit (nats)", "sparsity": "share of active units"}
-    curves = " and ".join(dict.fromkeys(line.curve.partition("_")[0] for line in lines))
-    return layers.get(curves, f"{curves} accuracy" if lines[0].system.data in IMAGES else "mean squared error on test data")
-
-
 def draw(path: Path, figure: Figure, seeds: Sequence[int]) -> None:
-    """One panel beside the other: means over runs, and one standard error to both sides, as in the paper."""
-    import matplotlib.figure
+    """Draw a figure from the runs that are there."""
 
-    from coagent_rl.analysis.style import applied, footnote, looks, save_figure
+    def curves(line: Line) -> tuple[np.ndarray, np.ndarray] | None:
+        runs = [curves for curves, _ in found(line.system, seeds)]
+        return together(runs, line.curve) if runs else None
 
-    panels: dict[str, list[Line]] = {}
-    for line in figure.lines:
-        panels.setdefault(line.panel, []).append(line)
-    n_columns = min(len(panels), 4 if len(panels) % 2 == 0 and len(panels) > 2 else 3)
-    n_rows = -(-len(panels) // n_columns)
-    # The paper's agents come first, so that they have the same colours in all figures.
-    styles = looks(list(dict.fromkeys([*BASELINES, *(line.label for line in figure.lines)])))
-    with applied():
-        drawn = matplotlib.figure.Figure(figsize=(3.2 * n_columns + 1.8, 3.0 * n_rows), layout="constrained")
-        for axes, (panel, lines) in zip(drawn.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
-            for line in lines:
-                runs = [curves for curves, _ in found(line.system, seeds)]
-                if not runs:
-                    continue
-                epochs, values = together(runs, line.curve)
-                mean, error = values.mean(axis=0), values.std(axis=0, ddof=min(len(values) - 1, 1)) / np.sqrt(len(values))
-                style = styles[line.label]
-                axes.plot(epochs, mean, label=line.label, color=style.colour, linestyle=style.dashes)
-                low = np.maximum(mean - error, values.min(axis=0))  # an error is never negative
-                axes.fill_between(epochs, low, mean + error, color=style.colour, alpha=0.2, linewidth=0)
-            axes.set_title(panel)
-            axes.set_xlabel("segments" if lines[0].system.data == WALK else "epochs")
-            axes.set_ylabel(measured(lines))
-            if lines[0].system.data not in IMAGES:
-                axes.set_yscale("log")
-        for axes in drawn.axes[len(panels) :]:
-            axes.set_axis_off()
-        handles = {line.get_label(): line for axes in drawn.axes for line in axes.lines}
-        drawn.legend(handles.values(), handles.keys(), loc="outside right upper")
-        footnote(drawn, "Mean ± one standard error over runs.")
-        save_figure(drawn, path)
+    draw_figure(path, figure, curves)
 
 
 def make_figure(arguments: argparse.Namespace) -> None:

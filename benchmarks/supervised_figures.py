@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import matplotlib.figure
+import numpy as np
 
 from coagent_rl.supervised import DecayedDeviation, LearnedDeviation
 
@@ -248,3 +252,74 @@ RULES: dict[str, dict[str, Any]] = {
     "hidden layers frozen": {"rule": "reinforce", "frozen_layers": "hidden", **ONE_PATH},
 }
 """Rows of the table of rules: what every trial and run of a row has in common."""
+
+
+# ---------------------------------------------------------------------- drawing
+
+
+def measured(lines: Sequence[Line]) -> str:
+    """What the lines of a panel show, for the axis."""
+    layers = {"entropy": "entropy of a unit (nats)", "sparsity": "share of active units"}
+    curves = " and ".join(dict.fromkeys(line.curve.partition("_")[0] for line in lines))
+    return layers.get(curves, f"{curves} accuracy" if lines[0].system.data in IMAGES else "mean squared error on test data")
+
+
+def draw_figure(
+    path: Path, figure: Figure, curves: Callable[[Line], tuple[np.ndarray, np.ndarray] | None]
+) -> matplotlib.figure.Figure:
+    """One panel beside the other: means over runs, and one standard error to both sides, as in the paper.
+
+    Args:
+        curves: epochs and the curve of every run of a line, shapes (n_entries,) and (n_runs, n_entries); None without runs.
+    """
+    from coagent_rl.analysis.style import (
+        MOST_LABELS,
+        EndLabel,
+        applied,
+        footnote,
+        label_ends,
+        looks,
+        save_figure,
+        settle_labels,
+    )
+
+    panels: dict[str, list[Line]] = {}
+    for line in figure.lines:
+        panels.setdefault(line.panel, []).append(line)
+    in_legend = max(map(len, panels.values())) > MOST_LABELS
+    n_columns = min(len(panels), (4 if len(panels) % 2 == 0 and len(panels) > 2 else 3) if in_legend else 2)
+    n_rows = -(-len(panels) // n_columns)
+    # The paper's agents come first, so that they have the same colours in all figures.
+    styles = looks(list(dict.fromkeys([*BASELINES, *(line.label for line in figure.lines)])))
+    with applied():
+        size = (3.2 * n_columns + 1.8, 3.0 * n_rows) if in_legend else (5.4 * n_columns, 3.0 * n_rows)
+        drawn = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        ends: dict[Any, list[EndLabel]] = {}
+        for axes, (panel, lines) in zip(drawn.subplots(n_rows, n_columns, squeeze=False).flat, panels.items(), strict=False):
+            for line in lines:
+                found = curves(line)
+                if found is None:
+                    continue
+                epochs, values = found
+                mean, error = values.mean(axis=0), values.std(axis=0, ddof=min(len(values) - 1, 1)) / np.sqrt(len(values))
+                style = styles[line.label]
+                axes.plot(epochs, mean, label=line.label, color=style.colour, linestyle=style.dashes)
+                low = np.maximum(mean - error, values.min(axis=0))  # an error is never negative
+                high = np.minimum(mean + error, 1.0) if lines[0].system.data in IMAGES else mean + error
+                axes.fill_between(epochs, low, high, color=style.colour, alpha=0.2, linewidth=0)
+                ends.setdefault(axes, []).append(EndLabel(line.label, float(epochs[-1]), float(mean[-1]), style))
+            axes.set_title(panel)
+            axes.set_xlabel("segments" if lines[0].system.data == WALK else "epochs")
+            axes.set_ylabel(measured(lines))
+            if lines[0].system.data not in IMAGES:
+                axes.set_yscale("log")
+        for axes in drawn.axes[len(panels) :]:
+            axes.set_axis_off()
+        handles = {line.get_label(): line for axes in drawn.axes for line in axes.lines}
+        footnote(drawn, "Mean ± one standard error over runs.")
+        if in_legend:
+            drawn.legend(handles.values(), handles.keys(), loc="outside right upper")
+        else:
+            settle_labels(drawn, {axes: label_ends(drawn, axes, labels) for axes, labels in ends.items()})
+        save_figure(drawn, path)
+    return drawn

@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coagent_rl.analysis.network_drawing import network_picture
     from coagent_rl.analysis.neurons import NeuronStates, NeuronWatch, neuron_states
-    from coagent_rl.analysis.plots import learning_curve, learning_curves, network_picture, running_mean, sweep_figure
+    from coagent_rl.analysis.plots import learning_curve, learning_curves, running_mean, sweep_figure
     from coagent_rl.analysis.relaxation import UpdateAngles, relaxation_energies, relaxation_figure, update_angles
     from coagent_rl.analysis.units import LayerStatistics, absolute_correlation, unit_statistics, unit_statistics_figure
 
@@ -24,7 +25,7 @@ _HOMES = {
     "absolute_correlation": "units",
     "learning_curve": "plots",
     "learning_curves": "plots",
-    "network_picture": "plots",
+    "network_picture": "network_drawing",
     "neuron_states": "neurons",
     "relaxation_energies": "relaxation",
     "relaxation_figure": "relaxation",

@@ -20,6 +20,7 @@ METHODS = {
     "reinforce_untuned": "REINFORCE (global), Weight Max's settings",
     "reinforce_thomas": "REINFORCE with Thomas (2011)",
     "ste_backprop": "STE backprop",
+    "feedback_alignment": "feedback alignment",
     "backprop": "backprop",
     "frozen": "hidden units frozen",
 }
@@ -31,7 +32,12 @@ def _slug(name: str) -> str:
 
 
 _SLUGS = {slug: method for method, name in METHODS.items() for slug in (method, _slug(name))}
-_SLUGS["hidden_neurons_frozen"] = "frozen"
+_SLUGS |= {
+    "hidden_neurons_frozen": "frozen",
+    "hidden_layers_frozen": "frozen",
+    "thomas": "reinforce_thomas",
+    "straight_through": "ste_backprop",
+}
 
 
 def method_of(label: str) -> str | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from coagent_rl.networks import Network
+if TYPE_CHECKING:
+    from coagent_rl.networks import Network
 
 _LANDER = ("x", "y", "speed in x", "speed in y", "angle", "turning speed", "left leg down", "right leg down")
 _CAR = ("position", "speed")

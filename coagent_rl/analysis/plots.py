@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,14 +15,10 @@ from coagent_rl.analysis.known import in_order, written_name
 from coagent_rl.analysis.runs import Curve
 from coagent_rl.analysis.style import EndLabel, Look, applied, footnote, label_ends, looks, save_figure, settle_labels
 
-if TYPE_CHECKING:
-    from coagent_rl.networks import Network
-
 __all__ = [
     "draw_curves",
     "learning_curve",
     "learning_curves",
-    "network_picture",
     "running_mean",
     "save_figure",
     "sweep_figure",
@@ -36,7 +31,7 @@ def learning_curve(
     title: str,
     window: int = 100,
     ylabel: str = "return",
-) -> None:
+) -> Figure:
     """Draw running mean returns: the mean over runs, and a band of one standard deviation where there are several.
 
     Runs of different length are averaged as far as all reach, and those that go on are a thin line beyond.
@@ -49,7 +44,7 @@ def learning_curve(
     panel = _panel(title, runs, window, title, ylabel)
     if len(runs) == 1:
         panel = replace(panel, title=f"{panel.bands[0].label} on {title}")
-    comparison_figure(path, [panel])
+    return comparison_figure(path, [panel])
 
 
 def learning_curves(
@@ -58,7 +53,7 @@ def learning_curves(
     windows: Mapping[str, int],
     n_columns: int = 2,
     env_id: str | None = None,
-) -> None:
+) -> Figure:
     """Draw several `learning_curve`s side by side; a name looks the same in all of them.
 
     Args:
@@ -67,7 +62,7 @@ def learning_curves(
         env_id: environment of all panels, where the titles say something else.
     """
     drawn = [_panel(title, runs, windows[title], env_id or title) for title, runs in panels.items()]
-    comparison_figure(path, drawn, n_columns=n_columns)
+    return comparison_figure(path, drawn, n_columns=n_columns)
 
 
 def draw_curves(
@@ -93,12 +88,15 @@ def _panel(title: str, runs: Mapping[str, Sequence[np.ndarray]], window: int, en
     return Panel(title, [band for band in bands if band is not None], window, ylabel=ylabel)
 
 
-def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]], ylabel: str) -> None:
+def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]], ylabel: str) -> Figure:
     """Draw means and standard deviations against the values of a setting, a panel a setting.
 
     Args:
         panels: name of the setting → name of a curve → value of the setting → (mean, standard deviation).
         ylabel: what the means are of.
+
+    Returns:
+        The figure that was written.
     """
     styles = looks(list(dict.fromkeys(name for curves in panels.values() for name in curves)))
     with applied():
@@ -119,55 +117,4 @@ def sweep_figure(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, tupl
         footnote(figure, "Mean ± one standard deviation over runs (ddof 1).")
         settle_labels(figure, columns)
         save_figure(figure, path)
-
-
-def network_picture(path: Path, network: Network, observation: np.ndarray, seed: int = 0) -> None:
-    """Draw a network in the act: what every unit did for one observation, and the weights between them.
-
-    Args:
-        network: units are drawn as circles, filled by their value; lines are weights, by sign and size.
-        observation: shape (n_inputs,).
-        seed: of the sample that is shown.
-    """
-    values, means = network.activities(observation[None], np.random.default_rng(seed))
-    columns: list[tuple[np.ndarray, np.ndarray | None]] = [(values[0, : network.n_inputs], None)]
-    columns += [(values[0, network.slot(i)], means[0, network.slot(i)]) for i in range(network.depth)]
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    places = [np.linspace(1, 0, len(shown) + 2)[1:-1] for shown, _ in columns]
-    for index in range(network.depth):
-        weights = network.weights(index)
-        largest = np.abs(weights).max()
-        for i, j in np.ndindex(*weights.shape):
-            strength = abs(weights[i, j]) / largest
-            axes.plot(
-                [index, index + 1],
-                [places[index][i], places[index + 1][j]],
-                color="tab:blue" if weights[i, j] > 0 else "tab:red",
-                alpha=0.05 + 0.6 * strength,
-                linewidth=0.3 + 1.7 * strength,
-                zorder=1,
-            )
-    names = ["observation", *(layer.kind for layer in network.layers)]
-    for index, (shown, mean) in enumerate(columns):
-        is_input = mean is None
-        fill = np.clip(0.5 + 0.5 * shown / max(np.abs(shown).max(), 1e-9), 0, 1) if is_input else np.clip(shown, 0, 1)
-        axes.scatter(
-            np.full(len(shown), index),
-            places[index],
-            c=fill,
-            cmap="Greys",
-            vmin=0,
-            vmax=1.3,
-            s=170 if len(shown) < 20 else 60,
-            edgecolors="black",
-            zorder=2,
-        )
-        if mean is not None and len(shown) < 20:
-            for place, m in zip(places[index], mean, strict=True):
-                axes.annotate(f"{m:.2f}", (index, place), (9, -3), textcoords="offset points", fontsize=7)
-        axes.annotate(names[index], (index, 1.02), ha="center", fontsize=9)
-    axes.set_ylim(-0.02, 1.1)
-    axes.set_xlim(-0.4, network.depth + 0.4)
-    axes.axis("off")
-    save_figure(figure, path)
+    return figure

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from coagent_rl.analysis.episode import Episode
-from coagent_rl.analysis.names import REFERENCE, layer_names, unit_names, unit_places, weight_shares
-from coagent_rl.analysis.style import CHOSEN, EXCITES, INHIBITS, INK, applied
+from coagent_rl.analysis.names import layer_names
+from coagent_rl.analysis.network_drawing import colour_of, draw_network
+from coagent_rl.analysis.style import CHOSEN, EXCITES, GREY, INHIBITS, INK, applied
 from coagent_rl.files import write_whole
 
 SUFFIXES = (".gif", ".mp4")
@@ -119,7 +119,10 @@ class Film:
             self.right = self.figure.add_axes((0.52, 0.03, 0.47, 0.97))
             curve = self.figure.add_axes((0.075, 0.115, 0.42, 0.15))
             self.left.axis("off")
-            self.places = draw_network(self.right, episode)
+            self.places = draw_network(self.right, episode.network, episode.env_id)
+            for place, name in zip(self.places, layer_names(episode.network), strict=True):
+                x = float(place[:, 0].mean())
+                self.right.text(x, 1.04, name.replace("hidden ", ""), ha="center", fontsize=7.5, color=GREY)
             curve.set_xlim(0, max(episode.n_steps, 2))
             returns = np.concatenate([[0.0], episode.returns])
             room = 0.08 * max(float(np.ptp(returns)), 1e-3)
@@ -162,63 +165,14 @@ class Film:
         for index, (values, place) in enumerate(zip(episode.values, self.pixels, strict=True)):
             is_output = index == len(self.pixels) - 1
             for unit, (x, y) in enumerate(place):
-                fill = colour_of(float(values[step, unit]), self.largest[index], bool((values < 0).any()))
+                fill = _rgb(colour_of(float(values[step, unit]), self.largest[index], bool((values < 0).any())))
                 if is_output and episode.chosen[step] >= 0:
                     fill = _rgb(CHOSEN) if unit == episode.chosen[step] else (255, 255, 255)
                 _dot(picture, float(x), float(y), self.radius[index], fill)
         return picture
 
 
-def draw_network(axes: Axes, episode: Episode) -> list[np.ndarray]:
-    """Draw what stays of a network: its strongest weights and the names; returns the places of inputs and units."""
-    network = episode.network
-    places = unit_places(network)
-    for index, shares in enumerate(weight_shares(network)):
-        draw_weights(axes, places[index], places[index + 1], shares, most=160)
-    axes.set_xlim(-0.34, 1.42)
-    axes.set_ylim(-0.06, 1.1)
-    axes.axis("off")
-    names = unit_names(network, episode.env_id)
-    for (x, y), name in zip(places[0], names[0], strict=True):
-        axes.text(x - 0.05, y, name, ha="right", va="center", fontsize=6.5)
-    for (x, y), name in zip(places[-1], names[-1], strict=True):
-        axes.text(x + 0.045, y, name, ha="left", va="center", fontsize=7.5)
-    if network.layers[-1].kind == "softmax_reference":
-        axes.text(
-            places[-1][-1, 0] + 0.045, places[-1][-1, 1] - 0.035, REFERENCE, va="center", fontsize=5.5, color="#606060"
-        )
-    for place, name in zip(places, layer_names(network), strict=True):
-        axes.text(float(place[:, 0].mean()), 1.04, name.replace("hidden ", ""), ha="center", fontsize=7.5, color="#404040")
-    return places
-
-
-def draw_weights(axes: Axes, sources: np.ndarray, targets: np.ndarray, shares: np.ndarray, most: int) -> None:
-    """Draw the ``most`` largest weights between two columns of units, by sign and size.
-
-    Args:
-        sources, targets: places, shapes (n_in, 2) and (≥ n_pre, 2); the reference of a softmax layer has no weights.
-        shares: weights divided by the largest, shape (n_in, n_pre).
-    """
-    strength = np.abs(shares)
-    least = np.sort(strength, axis=None)[-min(most, strength.size)]
-    rows, columns = np.nonzero(strength >= max(least, 1e-9))
-    order = np.argsort(strength[rows, columns])
-    rows, columns = rows[order], columns[order]
-    s = strength[rows, columns]
-    signs = shares[rows, columns] > 0
-    colours = [(*to_rgb(EXCITES if sign else INHIBITS), 0.08 + 0.55 * one) for sign, one in zip(signs, s, strict=True)]
-    lines = np.stack([sources[rows], targets[columns]], axis=1)
-    axes.add_collection(LineCollection(list(lines), colors=colours, linewidths=0.3 + 1.3 * s, zorder=1, capstyle="round"))
-
-
-def colour_of(value: float, largest: float, is_signed: bool) -> tuple[int, int, int]:
-    """Colour of a unit on white: ink where it fires; blue and red where a layer's values have signs."""
-    strength = min(abs(value) / largest, 1.0)
-    ink = np.array(_rgb(INK if not is_signed else EXCITES if value > 0 else INHIBITS))
-    return tuple(int(part) for part in np.round(255 + (ink - 255) * (0.04 + 0.96 * strength)))  # type: ignore[return-value]
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
+def _rgb(colour: Any) -> tuple[int, int, int]:
     return tuple(round(255 * part) for part in to_rgb(colour))  # type: ignore[return-value]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from coagent_rl.analysis.plots import save_figure
+from coagent_rl.analysis.style import EXCITES, INK, applied, footnote, looks, save_figure
 from coagent_rl.arrays import MEANS, SCORES, VALUES, Arrays, LearnerArrays, named
 from coagent_rl.credit.backprop import scores_within_coagents
 from coagent_rl.credit.map_prop import relax
@@ -198,31 +198,47 @@ def _angle(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, UpdateAngles], title: str) -> None:
+def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, UpdateAngles], title: str) -> Figure:
     """Draw the fall of the energy, median and quartiles over the batch, beside the angles to backprop's update.
 
     Args:
         energies: what `relaxation_energies` gives.
         angles: name of a rule → its angles.
+
+    Returns:
+        The figure that was written.
     """
-    figure = Figure(figsize=(10.0, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    low, middle, high = np.percentile(energies - energies[0], [25, 50, 75], axis=1)
-    steps = np.arange(len(energies))
-    (line,) = left.plot(steps, middle)
-    left.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    left.set_xlabel("relaxation step")
-    left.set_ylabel("energy, difference to the sampled values")
-    left.grid(alpha=0.3)
-    width = 0.8 / (2 * len(angles))
-    for number, (name, found) in enumerate(angles.items()):
-        for part, (values, how) in enumerate(((found.single, "one sample"), (found.averaged, "averaged over the noise"))):
-            places = np.arange(len(values)) + (2 * number + part - len(angles) + 0.5) * width
-            right.bar(places, values, width, label=f"{name}, {how}", alpha=1.0 if part else 0.5, color=f"C{number}")
-    right.axhline(90, color="black", linewidth=0.8, linestyle=":")
-    layers = len(next(iter(angles.values())).single)
-    right.set_xticks(range(layers), [f"layer {index + 1}" for index in range(layers)])
-    right.set_ylabel("angle to backprop's update (degrees)")
-    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
-    figure.suptitle(title)
-    save_figure(figure, path)
+    styles = looks(list(angles))
+    with applied():
+        figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        low, middle, high = np.percentile(energies - energies[0], [25, 50, 75], axis=1)
+        steps = np.arange(len(energies))
+        left.plot(steps, middle, color=EXCITES)
+        left.fill_between(steps, low, high, color=EXCITES, alpha=0.2, linewidth=0)
+        left.set_xlim(0, max(len(energies) - 1, 1))
+        left.set_xlabel("relaxation step")
+        left.set_ylabel("energy − energy of the sampled values")
+        # Rows from the top: layer by layer, in each the rules, one sample above the average.
+        layers = len(next(iter(angles.values())).single)
+        rows = 2 * len(angles) + 1
+        names = []
+        for number, (name, found) in enumerate(angles.items()):
+            for part, (values, how) in enumerate(((found.single, "one sample"), (found.averaged, "average over the noise"))):
+                places = np.arange(layers) * rows + 2 * number + part
+                right.barh(places, values, 0.8, color=styles[name].colour, alpha=1.0 if part else 0.45)
+                names += [(place, f"{name}, {how}") for place in places]
+        right.axvline(90, color=INK, linewidth=0.8, linestyle=":")
+        right.set_yticks([place for place, _ in names], [name for _, name in names], fontsize=6.5)
+        for layer in range(layers):
+            right.annotate(f"layer {layer + 1}", (1.0, layer * rows - 0.9), (2, 0), right.get_yaxis_transform(),
+                           textcoords="offset points", ha="right", va="center", fontsize=8)  # fmt: skip
+        right.set_ylim(layers * rows - 1.2, -1.6)
+        right.set_xlim(0, max(95.0, 1.05 * max(float(found.single.max()) for found in angles.values())))
+        right.grid(visible=False, axis="y")
+        right.tick_params(axis="y", length=0)
+        right.set_xlabel("angle to backprop's update (degrees; dotted: 90)")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        footnote(figure, "Energy: median and quartiles over a batch of observations.")
+        save_figure(figure, path)
+    return figure

@@ -27,7 +27,8 @@ MOST_LABELS = 9
 """With more curves than this a panel has a legend below the figure instead of names at the ends of its lines."""
 MOST_VARIANTS = 3
 _LABEL_WIDTH = 26  # characters, after which a name goes on in the next line
-_GREY = "#606060"
+GREY = "#606060"
+"""Of axes, notes and frozen networks."""
 INK, EXCITES, INHIBITS, CHOSEN = "#1A1A1A", "#0072B2", "#D55E00", "#009E73"
 """Of drawn networks: units that fire, positive and negative weights (or values), the chosen action."""
 
@@ -43,10 +44,10 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _GREY,
+    "axes.edgecolor": GREY,
     "axes.linewidth": 0.6,
-    "xtick.color": _GREY,
-    "ytick.color": _GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
     "xtick.labelcolor": "black",
     "ytick.labelcolor": "black",
     "xtick.major.width": 0.6,
@@ -111,8 +112,9 @@ _LOOKS = {
     "reinforce_untuned": Look("#E69F00", _DASHES[1]),
     "reinforce_thomas": Look("#CC79A7"),
     "ste_backprop": Look("#661100"),
+    "feedback_alignment": Look("#332288"),
     "backprop": Look("#000000"),
-    "frozen": Look(_GREY),
+    "frozen": Look(GREY),
 }
 """A colour an algorithm, a dash pattern a variant: Okabe & Ito's palette without yellow, and brown, indigo and grey.
 
@@ -261,7 +263,7 @@ def settle_labels(figure: Figure, columns: Mapping[Axes, Sequence[Annotation]]) 
 def footnote(figure: Figure, text: str) -> None:
     """Write what the reader must know below the figure, in lines as long as it is wide."""
     width = int(figure.get_figwidth() * 72 / (0.5 * NOTE_SIZE))
-    note = figure.supxlabel(fill(text, width), x=0.01, ha="left", fontsize=NOTE_SIZE, color=_GREY)
+    note = figure.supxlabel(fill(text, width), x=0.01, ha="left", fontsize=NOTE_SIZE, color=GREY)
     while note.get_window_extent().x1 > 0.99 * figure.bbox.width and width > 20:
         width -= 1
         note.set_text(fill(text, width))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from coagent_rl.analysis.plots import save_figure
+from coagent_rl.analysis.style import EXCITES, applied, save_figure
 from coagent_rl.networks import Network
 
 
@@ -86,25 +88,37 @@ def unit_statistics(
     return result
 
 
-def unit_statistics_figure(path: Path, statistics: list[LayerStatistics], title: str) -> None:
-    """Draw the statistics of all hidden layers: a row a layer, with the correlation matrix ordered by firing rate."""
-    figure = Figure(figsize=(11.0, 2.8 * len(statistics)), layout="constrained")
-    axes = figure.subplots(len(statistics), 4, squeeze=False)
-    for index, layer in enumerate(statistics):
-        rates, entropies, correlations, norms = axes[index]
-        rates.hist(layer.firing_rate, bins=20, range=(0, max(1.0, layer.firing_rate.max())), color="tab:blue")
-        rates.set_xlabel("firing rate")
-        rates.set_ylabel(f"hidden layer {index + 1}\nunits")
-        entropies.hist(layer.entropy[np.isfinite(layer.entropy)], bins=20, range=(0, 1), color="tab:orange")
-        entropies.set_xlabel("entropy (bits)")
-        order = np.argsort(layer.firing_rate)
-        image = correlations.imshow(layer.correlation[np.ix_(order, order)], vmin=0, vmax=1, cmap="viridis")
-        correlations.set_title(f"mean {layer.mean_correlation:.2f}", fontsize=9)
-        correlations.set_xlabel("absolute correlation, by rate")
-        correlations.set_xticks([])
-        correlations.set_yticks([])
-        figure.colorbar(image, ax=correlations, shrink=0.8)
-        norms.hist(layer.outgoing_norm, bins=20, color="tab:green")
-        norms.set_xlabel("norm of outgoing weights")
-    figure.suptitle(title)
-    save_figure(figure, path)
+def unit_statistics_figure(path: Path, statistics: list[LayerStatistics], title: str) -> Figure:
+    """Draw the statistics of all hidden layers: a row a layer, with the correlation matrix ordered by firing rate.
+
+    Returns:
+        The figure that was written.
+    """
+    with applied():
+        figure = Figure(figsize=(10.0, 2.5 * len(statistics) + 0.5), layout="constrained")
+        axes = figure.subplots(len(statistics), 4, squeeze=False)
+        bars: dict[str, Any] = {"bins": 20, "color": EXCITES}
+        for index, layer in enumerate(statistics):
+            rates, entropies, correlations, norms = axes[index]
+            rates.hist(layer.firing_rate, range=(0, max(1.0, layer.firing_rate.max())), **bars)
+            rates.set_xlabel("firing rate")
+            rates.set_ylabel(f"hidden layer {index + 1}\nnumber of units")
+            if np.isfinite(layer.entropy).any():
+                entropies.hist(layer.entropy[np.isfinite(layer.entropy)], range=(0, 1), **bars)
+            entropies.set_xlim(-0.02, 1.02)
+            entropies.set_xlabel("entropy of a unit (bits)")
+            order = np.argsort(layer.firing_rate)
+            image = correlations.imshow(layer.correlation[np.ix_(order, order)], vmin=0, vmax=1, cmap="cividis")
+            correlations.set_title(f"mean {layer.mean_correlation:.2f}", fontsize=8)
+            correlations.set_xlabel("units, by firing rate")
+            correlations.set(xticks=[], yticks=[])
+            correlations.grid(visible=False)
+            figure.colorbar(image, ax=correlations, shrink=0.8, label="absolute correlation")
+            norms.hist(layer.outgoing_norm, **bars)
+            norms.set_xlim(left=0)
+            norms.set_xlabel("norm of outgoing weights")
+            for counted in (rates, entropies, norms):
+                counted.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        save_figure(figure, path)
+    return figure

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 History = dict[str, list[Any]]
 """One entry an epoch in every list; the first is from before training:
@@ -24,7 +27,7 @@ def new_history() -> History:
     return {name: [] for name in ("epoch", "loss", "training_score", "validation_score", "entropy", "sparsity")}
 
 
-def history_figure(path: str | Path, history: Mapping[str, Sequence[Any]], title: str = "") -> None:
+def history_figure(path: str | Path, history: Mapping[str, Sequence[Any]], title: str = "") -> Figure:
     """Draw scores, loss, entropy and sparsity against epochs, one panel each.
 
     Args:
@@ -32,38 +35,40 @@ def history_figure(path: str | Path, history: Mapping[str, Sequence[Any]], title
         history: `CoagentClassifier.history_`.
         title: of the figure.
 
+    Returns:
+        The figure that was written.
+
     Raises:
         ValueError: for a history without any epoch.
     """
     from matplotlib.figure import Figure
 
-    from coagent_rl.analysis.plots import save_figure
+    from coagent_rl.analysis.style import PALETTE, EndLabel, Look, applied, label_ends, save_figure, settle_labels
 
     if not history["epoch"]:
         raise ValueError("The history holds no epoch: fit the estimator first.")
     epochs = np.asarray(history["epoch"])
-    figure = Figure(figsize=(9.6, 6.4), layout="constrained")
-    scores, losses, entropies, sparsities = figure.subplots(2, 2, sharex=True).flat
-    for name in ("training_score", "validation_score"):
-        values = np.asarray(history[name], dtype=float)
-        if np.any(np.isfinite(values)):
-            scores.plot(epochs, values, label=name.replace("_score", ""))
-    scores.set_ylabel("score")
-    scores.legend(frameon=False)
-    losses.plot(epochs, np.asarray(history["loss"], dtype=float))
-    losses.set_ylabel("loss of the sampled paths")
-    for axes, name, label in (
-        (entropies, "entropy", "entropy of a unit (nats)"),
-        (sparsities, "sparsity", "share of active units"),
-    ):
-        for index, values in enumerate(np.asarray(history[name], dtype=float).T):
-            if np.any(np.isfinite(values)):
-                axes.plot(epochs, values, label=f"hidden layer {index + 1}")
-        axes.set_ylabel(label)
-        axes.set_xlabel("epoch")
-        if axes.lines:
-            axes.legend(frameon=False)
-    for axes in (scores, losses, entropies, sparsities):
-        axes.grid(alpha=0.3)
-    figure.suptitle(title)
-    save_figure(figure, Path(path))
+    layered = {name: np.asarray(history[name], dtype=float).T for name in ("entropy", "sparsity")}
+    panels: dict[str, dict[str, np.ndarray]] = {
+        "score": {name: np.asarray(history[f"{name}_score"], dtype=float) for name in ("training", "validation")},
+        "loss of the sampled paths": {"": np.asarray(history["loss"], dtype=float)},
+        "entropy of a unit (nats)": {f"hidden layer {k + 1}": one for k, one in enumerate(layered["entropy"])},
+        "share of active units": {f"hidden layer {k + 1}": one for k, one in enumerate(layered["sparsity"])},
+    }
+    with applied():
+        figure = Figure(figsize=(9.6, 6.0), layout="constrained")
+        columns = {}
+        for axes, (measured, lines) in zip(figure.subplots(2, 2, sharex=True).flat, panels.items(), strict=True):
+            ends = []
+            for (name, values), colour in zip(lines.items(), PALETTE, strict=False):
+                if np.any(np.isfinite(values)):
+                    axes.plot(epochs, values, color=colour, marker="" if len(epochs) > 1 else "o")
+                    ends.append(EndLabel(name, float(epochs[-1]), float(values[np.isfinite(values)][-1]), Look(colour)))
+            axes.set_ylabel(measured)
+            columns[axes] = label_ends(figure, axes, [end for end in ends if end.text])
+        for axes in figure.axes[2:]:
+            axes.set_xlabel("epoch")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        settle_labels(figure, columns)
+        save_figure(figure, Path(path))
+    return figure

@@ -131,11 +131,13 @@ function drawWeights() {
   pen.clearRect(0, 0, WIDE, HIGH);
   for (let l = 1; l < layers.length; l++) {
     const layer = layers[l], below = layers[l - 1], n = layer.biases.length;
+    const each = layer.kind === "categorical" ? n / layer.n : 1; // weights that end at a unit, a level each
     for (let i = 0; i < below.n; i++) {
       const x = below.values[step * below.n + i] / below.largest;
       for (let j = 0; j < n; j++) {
         const weight = layer.weights[i * n + j] / layer.heaviest;
-        const own = (l === chosenLayer && j === chosenUnit) || (l - 1 === chosenLayer && i === chosenUnit);
+        const unit = Math.floor(j / each);
+        const own = (l === chosenLayer && unit === chosenUnit) || (l - 1 === chosenLayer && i === chosenUnit);
         const strength = alone ? (own ? Math.abs(weight) : 0) : Math.abs(weight * x);
         if (strength < 0.06) continue;
         pen.globalAlpha = alone ? 0.25 + 0.75 * strength : 0.75 * strength;
@@ -143,7 +145,7 @@ function drawWeights() {
         pen.strokeStyle = (alone ? weight : weight * x) > 0 ? inks.plus : inks.minus;
         pen.beginPath();
         pen.moveTo(...place(l - 1, i));
-        pen.lineTo(...place(l, j));
+        pen.lineTo(...place(l, unit));
         pen.stroke();
       }
     }
