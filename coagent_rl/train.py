@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ALGO, ENV = "weight_max", "CartPole-v1"
 """Where neither the command line nor a run that goes on names any."""
+NAME_WIDTH = 24  # of files' names in the closing lines
 TUNING: dict[str, dict[str, Any]] = {
     "--n-trials": {"type": int, "default": 100, "help": "trials of the study, those of other workers included"},
     "--objective": {
@@ -273,8 +274,8 @@ def starting_point(
 
 def _report(folder: Path, summary: dict[str, Any]) -> None:
     print(
-        f"{summary['episodes']} episodes, {summary['timesteps']} steps in {summary['seconds']:.1f} s "
-        f"({summary['steps_per_second']:.0f} steps/s; {summary['road']})"
+        f"{summary['episodes']} episodes, {summary['timesteps']} steps in {summary['seconds']:.1f} s, of which "
+        f"{summary['training_seconds']:.1f} s were training ({summary['steps_per_second']:.0f} steps/s; {summary['road']})"
     )
     if summary["episodes"]:
         print(
@@ -287,8 +288,13 @@ def _report(folder: Path, summary: dict[str, Any]) -> None:
             f"final score {final['mean_return']:.2f} ± {final['std_return']:.2f} "
             f"(mean ± standard deviation of {final['episodes']} evaluation episodes)"
         )
-    for path in sorted(folder.iterdir()):
-        print(f"  {path}")
+    from coagent_rl.training.files import contents
+
+    print(f"In {folder}:")
+    for name, what in contents(folder):
+        print(f"  {name:<{NAME_WIDTH}}  {what}".rstrip())
+    quoted = shlex.quote(str(folder))
+    print(f"To watch it: python evaluate.py {quoted} --page episode.html")
 
 
 if __name__ == "__main__":

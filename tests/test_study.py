@@ -71,7 +71,9 @@ def run_quietly(settings=SETTINGS, seeds=SEEDS, **others) -> Study:
 
 def bits(made: Study) -> dict[object, object]:
     """Everything that must not depend on how a study is made."""
-    timeless = {key: {**run.summary, "seconds": 0, "steps_per_second": 0} for key, run in made.runs.items()}
+    timeless = {
+        key: {**run.summary, "seconds": 0, "training_seconds": 0, "steps_per_second": 0} for key, run in made.runs.items()
+    }
     runs = {key: (run.returns.tobytes(), run.lengths.tobytes(), timeless[key]) for key, run in sorted(made.runs.items())}
     parameters = {}
     if made.folder is not None:

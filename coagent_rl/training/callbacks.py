@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+
+from coagent_rl.training.clock import Clock
 
 
 class EpisodeRecorder(BaseCallback):
@@ -51,7 +53,9 @@ class EpisodeRecorder(BaseCallback):
 
 
 class ProgressBar(BaseCallback):
-    """A progress bar that shows the running return, drawn five times a second whatever the speed of training.
+    """A progress bar, drawn five times a second whatever the speed of training.
+
+    It shows time left, the speed of training alone (without compilation, evaluation and checkpoints) and the running return.
 
     Args:
         recorder: where the returns are.
@@ -59,28 +63,38 @@ class ProgressBar(BaseCallback):
         in_episodes: which of the two.
         window: number of episodes that the running return averages.
         steps_before: time steps that the model had when the run began, if it has gone on since.
+        clock: of the run; one of its own without.
     """
 
     def __init__(
-        self, recorder: EpisodeRecorder, total: int, in_episodes: bool, window: int = 100, steps_before: int | None = None
+        self,
+        recorder: EpisodeRecorder,
+        total: int,
+        in_episodes: bool,
+        window: int = 100,
+        steps_before: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__()
+        self.clock = clock or Clock()
         self.steps_before = steps_before
         self.recorder, self.total, self.in_episodes, self.window = recorder, total, in_episodes, window
         self._progress: Progress | None = None
 
     def _on_training_start(self) -> None:
         self._progress = Progress(
-            BarColumn(),
+            BarColumn(bar_width=12),  # so that 80 letters are enough for a line
             MofNCompleteColumn(),
-            TextColumn("episodes" if self.in_episodes else "steps"),
-            TimeElapsedColumn(),
+            TextColumn("episodes," if self.in_episodes else "steps,"),
             TimeRemainingColumn(),
+            TextColumn("left,"),
             TextColumn("{task.fields[running]}"),
             auto_refresh=False,
         )
-        self._task = self._progress.add_task("", total=self.total, running="")
+        if not self.clock.started:
+            self.clock.start()
         self._steps_before = self.num_timesteps if self.steps_before is None else self.steps_before
+        self._task = self._progress.add_task("", total=self.total, completed=self._done(), running="")
         self._drawn = 0.0
         self._progress.start()
 
@@ -93,13 +107,18 @@ class ProgressBar(BaseCallback):
             self._draw()
         return True
 
+    def _done(self) -> int:
+        done = len(self.recorder.returns) if self.in_episodes else self.num_timesteps - self._steps_before
+        return min(done, self.total)
+
     def _draw(self) -> None:
         if self._progress is None:
             return
         returns = self.recorder.returns[-self.window :]
-        running = f"return {np.mean(returns):.1f} (last {len(returns)} episodes)" if returns else ""
-        done = len(self.recorder.returns) if self.in_episodes else self.num_timesteps - self._steps_before
-        self._progress.update(self._task, completed=min(done, self.total), running=running)
+        steps = self.num_timesteps - self._steps_before
+        parts = [f"{steps / self.clock.training_seconds:.0f} steps/s"] if steps else []
+        parts += [f"return {np.mean(returns):.1f}"] if returns else []
+        self._progress.update(self._task, completed=self._done(), running=", ".join(parts))
         self._progress.refresh()
         self._drawn = time.perf_counter()
 
@@ -115,9 +134,14 @@ class ProgressBar(BaseCallback):
 
 
 class WholeFileEvalCallback(EvalCallback):
-    """`EvalCallback` whose ``evaluations.npz`` appears whole or not at all."""
+    """`EvalCallback` whose ``evaluations.npz`` appears whole or not at all, and whose time is not that of training.
 
-    def __init__(self, eval_env: Any, folder: Path, **kwargs: Any) -> None:
+    Args:
+        clock: of the run.
+    """
+
+    def __init__(self, eval_env: Any, folder: Path, clock: Clock | None = None, **kwargs: Any) -> None:
+        self._clock = clock or Clock()
         self._whole = folder / "evaluations.npz"
         self._beside = folder / ".evaluations.partial.npz"
         super().__init__(eval_env, log_path=str(folder), best_model_save_path=str(folder), **kwargs)
@@ -143,7 +167,8 @@ class WholeFileEvalCallback(EvalCallback):
         return self.eval_freq - self.n_calls % self.eval_freq if self.eval_freq > 0 else np.inf
 
     def _on_step(self) -> bool:
-        go_on = super()._on_step()
+        with self._clock.aside():
+            go_on = super()._on_step()
         if self._beside.exists():
             os.replace(self._beside, self._whole)
         return go_on

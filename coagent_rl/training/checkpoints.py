@@ -21,6 +21,7 @@ from coagent_rl.agents.saving import read_run
 from coagent_rl.envs.states import continue_monitors, fresh_observations, n_episodes_of, restore, state_of
 from coagent_rl.files import sync
 from coagent_rl.training.callbacks import EpisodeRecorder, WholeFileEvalCallback
+from coagent_rl.training.clock import Clock
 
 SECONDS_BETWEEN = 60.0
 KEPT_CHECKPOINTS = 2
@@ -53,21 +54,15 @@ class Run:
         env: of training, `VecNormalize` included.
         recorder: of the episodes.
         evaluation: the callback that evaluates during training, or None.
+        clock: how long it takes.
     """
 
-    def __init__(self, env: VecEnv, recorder: EpisodeRecorder, evaluation: WholeFileEvalCallback | None) -> None:
+    def __init__(
+        self, env: VecEnv, recorder: EpisodeRecorder, evaluation: WholeFileEvalCallback | None, clock: Clock
+    ) -> None:
         self.env, self.recorder, self.evaluation = env, recorder, evaluation
         self.steps_before = 0
-        self._seconds, self._began = 0.0, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Time of training so far, that before interruptions included."""
-        return self._seconds + time.perf_counter() - self._began
-
-    def begin(self, seconds: float = 0.0) -> None:
-        """Start the clock."""
-        self._seconds, self._began = seconds, time.perf_counter()
+        self.clock = clock
 
     def progress(self, model: CoagentAlgorithm) -> dict[str, int]:
         """Time steps and episodes of this run, for whoever goes on from its model."""
@@ -82,7 +77,8 @@ class Run:
         state: dict[str, Any] = {
             **self.progress(model),
             "steps_before": self.steps_before,
-            "seconds": self.seconds,
+            "seconds": self.clock.seconds,
+            "training_seconds": self.clock.training_seconds,
             "env": state_of(self.env),
             "monitored": episodes,
             "returns": np.array(self.recorder.returns, np.float64),
@@ -129,7 +125,7 @@ class Run:
             self.evaluation.put(state["evaluation"])
             restore(self.evaluation.eval_env, state["evaluation"]["env"])
         model.policy._prediction_rng.bit_generator.state = state["predictions"]
-        self.begin(float(state["seconds"]))
+        self.clock.start(float(state["seconds"]), float(state.get("training_seconds", state["seconds"])))
         if failed:
             self._begin_episodes(model, list(failed))
         return [
@@ -187,7 +183,8 @@ class SaveCheckpoint(BaseCallback):
         """Write a checkpoint now, between two steps."""
         model = self.model
         assert isinstance(model, CoagentAlgorithm)
-        self.run.save(model, self.folder / f"rl_model_{model.num_timesteps}_steps.zip")
+        with self.run.clock.aside():
+            self.run.save(model, self.folder / f"rl_model_{model.num_timesteps}_steps.zip")
         for path in list(checkpoints(self.folder).values())[:-KEPT_CHECKPOINTS]:
             path.unlink(missing_ok=True)
             replay_file(path).unlink(missing_ok=True)

@@ -13,6 +13,30 @@ import yaml
 
 from coagent_rl.files import write_whole
 
+_CONTENTS = (
+    (r"(?!best_model\.zip|rl_model_\d+_steps\.zip).*\.zip", "the last model"),
+    (r"best_model\.zip", "the best model in the evaluations during training"),
+    (r"rl_model_\d+_steps\.zip", "a checkpoint, from which --resume goes on"),
+    (r".*_replay_buffer\.npz", "the transitions that the model beside it replays"),
+    (r"evaluations\.npz", "returns of the evaluations during training"),
+    (r"\d+\.monitor\.csv", "return, length and time of every training episode"),
+    (r"learning_curve\.png", "the learning curve"),
+    (r"summary\.json", "what came of it: scores, speed, versions"),
+    (r"config\.yml", "algorithm, environment and settings"),
+    (r"args\.yml", "the arguments of the command"),
+    (r"command\.txt", "the command"),
+)
+"""Name of a file in a run's folder, as a regular expression → what it is; the first that fits."""
+
+
+def contents(folder: Path) -> list[tuple[str, str]]:
+    """Names of the files in a run's folder and what they are, in the order in which they matter; "" for others."""
+    found = []
+    for path in folder.iterdir():
+        place = next((k for k, (name, _) in enumerate(_CONTENTS) if re.fullmatch(name, path.name)), len(_CONTENTS))
+        found.append((place, path.name, _CONTENTS[place][1] if place < len(_CONTENTS) else ""))
+    return [(name, what) for _, name, what in sorted(found)]
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""

@@ -21,6 +21,7 @@ from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.registry import algorithm_class
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
 from coagent_rl.training.checkpoints import Interruption, Run, SaveCheckpoint, check_folder, replay_file
+from coagent_rl.training.clock import Clock
 from coagent_rl.training.environments import make_environments, normalised, rows_for
 from coagent_rl.training.evaluation import evaluate
 from coagent_rl.training.files import folder_name, write_json
@@ -90,6 +91,7 @@ def train(
     monitored = folder is not None and options.checkpoint is None
     env = make_environments(env_id, options.n_envs, seed, options.env_kwargs, wrapper, str(folder) if monitored else None)
     evaluation_envs: list[VecEnv] = []
+    clock = Clock()
 
     def evaluation_environment(n_episodes: int) -> VecEnv:
         n_rows = rows_for(n_episodes, env_id, options.env_kwargs, wrapper)
@@ -113,12 +115,13 @@ def train(
             evaluating = WholeFileEvalCallback(
                 evaluation_environment(options.eval_episodes),
                 folder,
+                clock,
                 n_eval_episodes=options.eval_episodes,
                 eval_freq=max(options.eval_freq // options.n_envs, 1),
                 verbose=options.verbose,
             )
             callbacks.append(evaluating)
-        run = Run(env, recorder, evaluating)
+        run = Run(env, recorder, evaluating, clock)
         run.steps_before = model.num_timesteps
         if options.checkpoint is not None:
             for sentence in run.put(model, Path(options.checkpoint)):
@@ -126,7 +129,8 @@ def train(
         steps_before, saving = run.steps_before, None
         if options.progress:
             in_episodes = recorder.n_episodes is not None
-            callbacks.append(ProgressBar(recorder, recorder.n_episodes or total, in_episodes, steps_before=steps_before))
+            length = recorder.n_episodes or total
+            callbacks.append(ProgressBar(recorder, length, in_episodes, steps_before=steps_before, clock=clock))
         callbacks.append(interruption)
         if folder is not None and options.save_freq >= 0:
             saving = SaveCheckpoint(run, folder, options.save_freq)
@@ -134,7 +138,7 @@ def train(
         remaining = total - (model.num_timesteps - steps_before)
         is_complete = recorder.n_episodes is not None and len(recorder.returns) >= recorder.n_episodes
         if options.checkpoint is None:
-            run.begin()
+            clock.start()
         interrupted = False
         try:
             if remaining > 0 and not is_complete:
@@ -149,7 +153,8 @@ def train(
             for callback in callbacks:
                 if isinstance(callback, ProgressBar):
                     callback.close()
-        seconds, steps = run.seconds, model.num_timesteps - steps_before
+        seconds, training_seconds, steps = clock.seconds, clock.training_seconds, model.num_timesteps - steps_before
+        clock.stop()
         returns, lengths = np.array(recorder.returns), np.array(recorder.lengths)
         if interruption.signal is not None and not interrupted:
             interrupted = not (steps >= total or (recorder.n_episodes or FOREVER) <= len(returns))
@@ -167,7 +172,8 @@ def train(
             "final_evaluation": None,
             "road": road(model),
             "seconds": seconds,
-            "steps_per_second": steps / seconds,
+            "training_seconds": training_seconds,
+            "steps_per_second": steps / training_seconds,
             "versions": versions(),
         }
         if folder is not None:
@@ -190,6 +196,7 @@ def train(
             write_json(folder / "summary.json", summary)
         return Result(model, returns, lengths, summary)
     finally:
+        clock.stop()
         env.close()
         for other in evaluation_envs:
             other.close()
