@@ -74,7 +74,8 @@ def draw_curves(
 ) -> None:
     """Draw the curves and bands of `learning_curve` into axes that are there already, in given colours by name."""
     panel = _panel("", runs, window, "", ylabel)
-    styles = looks(list(runs)) | {name: Look(colour) for name, colour in (colours or {}).items()}
+    styles = looks([band.label for band in panel.bands])
+    styles |= {written_name(name): Look(colour) for name, colour in (colours or {}).items()}
     draw_panel(axes, panel, styles)
 
 
