@@ -95,6 +95,8 @@ def test_all_kinds_of_agents_are_watched(tmp_path, agent, env_id, averaged) -> N
     if averaged is not None:
         assert episode.averaged == averaged
     if averaged:
+        # What the environment got is the bounded mean of the output, over all samples.
+        np.testing.assert_allclose(episode.actions, np.clip(episode.means[3], -2, 2), rtol=1e-5)
         assert np.isnan(episode.traces[1]).all()
         assert len(np.unique(episode.values[1])) > 2  # shares of the samples in which a unit fired
     write_page(tmp_path / "page.html", episode, "title", "about", 30)
@@ -123,8 +125,8 @@ def test_a_page_holds_the_numbers_bit_for_bit(tmp_path) -> None:
         if index:
             np.testing.assert_array_equal(array_of(layer["weights"], "<f4"), episode.network.weights(index - 1).ravel())
             np.testing.assert_array_equal(array_of(layer["biases"], "<f4"), episode.network.biases(index - 1))
-    for name in ("rewards", "returns", "estimates"):
-        np.testing.assert_array_equal(array_of(data[name], "<f8"), getattr(episode, name))
+    for name in ("rewards", "returns", "estimates", "actions"):
+        np.testing.assert_array_equal(array_of(data[name], "<f8"), getattr(episode, name).ravel())
     assert data["chosen"] == episode.chosen.tolist()
     assert data["layers"][0]["names"][2] == "pole angle"
     assert data["layers"][-1]["names"] == ["push left", "push right"]

@@ -38,6 +38,7 @@ class Episode:
             as ``values``. NaN where there is none: inputs, deterministic and categorical units, the reference of a softmax
             layer, and where the policy averages over samples.
         chosen: index of the chosen action, shape (T,); -1 where actions are not one of several.
+        actions: what the environment was given, flat, shape (T, n), float64.
         rewards: shape (T,), float64.
         estimates: what the critic thought of each state, shape (T,); NaN without a critic.
         averaged: whether the policy averages over samples of the hidden units.
@@ -52,6 +53,7 @@ class Episode:
     means: list[np.ndarray] = field(default_factory=list)
     traces: list[np.ndarray] = field(default_factory=list)
     chosen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    actions: np.ndarray = field(default_factory=lambda: np.zeros((0, 1)))
     rewards: np.ndarray = field(default_factory=lambda: np.zeros(0))
     estimates: np.ndarray = field(default_factory=lambda: np.zeros(0))
     averaged: bool = False
@@ -83,6 +85,7 @@ def watch(model: CoagentAlgorithm, env: VecEnv, env_id: str, deterministic: bool
     episode = Episode(env_id, actor, float(model.actor_learner.settings[TRACE_DECAY]))
     steps: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
     chosen: list[int] = []
+    taken: list[np.ndarray] = []
     rewards: list[float] = []
     estimates: list[float] = []
     start = int(getattr(model.action_space, "start", 0)) if isinstance(model.action_space, spaces.Discrete) else None
@@ -96,13 +99,15 @@ def watch(model: CoagentAlgorithm, env: VecEnv, env_id: str, deterministic: bool
             steps.append(_layers(model, *heard[-1]))
             episode.averaged = len(heard[-1][0]) > 1
             chosen.append(-1 if start is None else int(actions[0]) - start)
+            taken.append(np.asarray(actions[0], dtype=float).ravel())
             observations, given, dones, _ = env.step(actions)
             rewards.append(float(given[0]))
             episode.ended = bool(dones[0])  # the environment has been reset already
     env.close()
     episode.values, episode.means, scores = ([np.stack(one) for one in zip(*part, strict=True)] for part in _parts(steps))
     episode.traces = [_decaying_sum(one, episode.decay) for one in scores]
-    episode.chosen, episode.rewards, episode.estimates = np.array(chosen), np.array(rewards), np.array(estimates)
+    episode.chosen, episode.actions = np.array(chosen), np.array(taken)
+    episode.rewards, episode.estimates = np.array(rewards), np.array(estimates)
     return episode
 
 

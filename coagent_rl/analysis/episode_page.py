@@ -15,7 +15,7 @@ from PIL import Image
 
 import coagent_rl
 from coagent_rl.analysis.episode import Episode
-from coagent_rl.analysis.names import REFERENCE, kind_in_words, layer_names, unit_names, unit_places
+from coagent_rl.analysis.names import ACTIONS, REFERENCE, kind_in_words, layer_names, names_of, unit_names, unit_places
 from coagent_rl.files import write_whole
 
 PICTURE_WIDTH, QUALITY = 480, 70
@@ -55,7 +55,7 @@ def page_data(episode: Episode, about: str, frames_per_second: float) -> dict[st
     Returns:
         What ``json.dumps`` takes. ``layers`` begins with the inputs; a layer's ``values``, ``means`` and ``traces`` are
         float32 of shape (T, n), its ``weights`` of shape (n_in, n_pre); ``returns``, ``rewards`` and ``estimates`` are
-        float64 of shape (T,).
+        float64 of shape (T,), ``actions`` of shape (T, number of names).
     """
     network = episode.network
     titles, names, places = layer_names(network), unit_names(network, episode.env_id), unit_places(network)
@@ -87,6 +87,8 @@ def page_data(episode: Episode, about: str, frames_per_second: float) -> dict[st
         "reference": REFERENCE,
         "layers": layers,
         "chosen": episode.chosen.tolist(),
+        "actions": _base64(episode.actions, "<f8"),
+        "action_names": names_of(ACTIONS, episode.env_id, episode.actions.shape[1], "action"),
         "rewards": _base64(episode.rewards, "<f8"),
         "returns": _base64(episode.returns, "<f8"),
         "estimates": _base64(episode.estimates, "<f8"),

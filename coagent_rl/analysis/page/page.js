@@ -9,7 +9,7 @@ function numbers(text, Kind) {
   return new Kind(bytes.buffer);
 }
 
-const T = data.n_steps, RADIUS = 0.4;
+const T = data.n_steps, RADIUS = 0.4, MOST_LINES = 240;
 const layers = data.layers.map((layer) => ({
   ...layer,
   n: layer.names.length,
@@ -20,7 +20,8 @@ const layers = data.layers.map((layer) => ({
   biases: layer.biases === null ? null : numbers(layer.biases, Float32Array),
 }));
 const returns = numbers(data.returns, Float64Array), rewards = numbers(data.rewards, Float64Array);
-const estimates = numbers(data.estimates, Float64Array), chosen = data.chosen, last = layers.length - 1;
+const estimates = numbers(data.estimates, Float64Array), actions = numbers(data.actions, Float64Array);
+const chosen = data.chosen, last = layers.length - 1;
 for (const layer of layers) {
   layer.largest = 1e-9;
   layer.signed = false;
@@ -46,7 +47,7 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const isReference = (l, k) => l > 0 && layers[l].biases.length < layers[l].n && k === layers[l].n - 1;
 const isBinary = (layer) => layer.kind === "bernoulli" && !data.averaged;
 const actionName = (t) => (chosen[t] >= 0 ? layers[last].names[chosen[t]]
-  : layers[last].names.map((name, k) => `${name} ${short(layers[last].values[t * layers[last].n + k])}`).join(", "));
+  : data.action_names.map((name, k) => `${name} ${short(actions[t * data.action_names.length + k])}`).join(", "));
 
 // The unit of a layer whose values vary most: the one to begin with.
 function liveliest(l) {
@@ -132,6 +133,7 @@ function drawWeights() {
   for (let l = 1; l < layers.length; l++) {
     const layer = layers[l], below = layers[l - 1], n = layer.biases.length;
     const each = layer.kind === "categorical" ? n / layer.n : 1; // weights that end at a unit, a level each
+    let lines = []; // strength, whether positive, from, to
     for (let i = 0; i < below.n; i++) {
       const x = below.values[step * below.n + i] / below.largest;
       for (let j = 0; j < n; j++) {
@@ -139,15 +141,19 @@ function drawWeights() {
         const unit = Math.floor(j / each);
         const own = (l === chosenLayer && unit === chosenUnit) || (l - 1 === chosenLayer && i === chosenUnit);
         const strength = alone ? (own ? Math.abs(weight) : 0) : Math.abs(weight * x);
-        if (strength < 0.06) continue;
-        pen.globalAlpha = alone ? 0.25 + 0.75 * strength : 0.75 * strength;
-        pen.lineWidth = 0.5 + 2.2 * strength;
-        pen.strokeStyle = (alone ? weight : weight * x) > 0 ? inks.plus : inks.minus;
-        pen.beginPath();
-        pen.moveTo(...place(l - 1, i));
-        pen.lineTo(...place(l, unit));
-        pen.stroke();
+        if (strength > 0.06) lines.push([strength, (alone ? weight : weight * x) > 0, i, unit]);
       }
+    }
+    lines.sort((a, b) => a[0] - b[0]);
+    if (!alone) lines = lines.slice(-MOST_LINES);
+    for (const [strength, positive, i, unit] of lines) {
+      pen.globalAlpha = alone ? 0.25 + 0.75 * strength : 0.75 * strength;
+      pen.lineWidth = 0.5 + 2.2 * strength;
+      pen.strokeStyle = positive ? inks.plus : inks.minus;
+      pen.beginPath();
+      pen.moveTo(...place(l - 1, i));
+      pen.lineTo(...place(l, unit));
+      pen.stroke();
     }
   }
 }
@@ -209,7 +215,8 @@ function drawNeuron() {
   for (let t = 0; t < T; t++) sum += cell(layer.values, t);
   at("neuron-title").textContent = capital(unitName(l, k));
   at("kind").textContent = l === 0 ? "Input, as the network sees it"
-    : isReference(l, k) ? `${layer.units}; ${data.reference}, so it has no weights` : layer.units;
+    : isReference(l, k) ? `${layer.units}; ${data.reference}, so it has no weights`
+    : data.averaged ? `${layer.units}; the policy averages over samples of the hidden units, and so do these numbers` : layer.units;
   at("value-name").textContent = isBinary(layer) ? "Now" : "Value now";
   const value = cell(layer.values, step);
   at("value").textContent = isBinary(layer) ? (value > 0 ? "fires" : "silent") : short(value);
