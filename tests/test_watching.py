@@ -15,6 +15,12 @@ from coagent_rl import Backprop, DecentralizedDDPG, MAPProp, NodePerturbation, R
 from coagent_rl.analysis.episode import Episode, watch
 from coagent_rl.analysis.episode_page import write_page
 from coagent_rl.analysis.recording import Film, record
+from coagent_rl.arrays import MEANS, VALUES, named
+from coagent_rl.learner import Learner
+from coagent_rl.networks.forward import local_scores
+from coagent_rl.networks.layout import BIASES, N_PRE
+from coagent_rl.schedules import constant_schedule
+from coagent_rl.traces import accumulate
 from coagent_rl.training.environments import make_environments
 from tests.command_line import run_train
 
@@ -65,6 +71,22 @@ def test_what_is_kept_is_what_the_network_did() -> None:
     assert np.isnan(episode.traces[3][:, 1]).all()
     assert np.isnan(episode.traces[0]).all()
     assert np.isfinite(episode.estimates).all()
+
+
+def test_traces_are_those_that_a_learner_would_have() -> None:
+    episode = an_episode(actor_lambda=0.8, gamma=0.9)
+    network = episode.network
+    learner = Learner(network, 1, constant_schedule(0.0), "sgd", trace_decay=0.9 * 0.8)
+    for step in range(episode.n_steps):
+        for plane, kept in ((VALUES, episode.values), (MEANS, episode.means)):
+            learner.activity[plane, 0, : network.n_inputs] = kept[0][step]
+            for index in range(network.depth):
+                learner.activity[plane, 0, network.slot(index)] = kept[index + 1][step]
+        local_scores(named(learner.arrays))
+        accumulate(named(learner.arrays), np.array([step == 0]))
+        for index, row in enumerate(network.layout):
+            biases = learner.traces[0, row[BIASES] : row[BIASES] + row[N_PRE]]
+            np.testing.assert_allclose(episode.traces[index + 1][step, : row[N_PRE]], biases, atol=1e-5)
 
 
 def test_watching_leaves_the_network_as_it_was() -> None:
