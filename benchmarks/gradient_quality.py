@@ -2,8 +2,8 @@
 
     python -m benchmarks.gradient_quality
 
-writes `results/gradient_quality`: `quality.json`, the table `quality.md` and the figure `quality.png`. All agents of the registry
-take part whose rule is told a TD error; each with its own kind of hidden units, on states of the multiplexer.
+writes `results/gradient_quality`: `quality.json`, the table `quality.md` and the figure `quality.png`. All agents of the
+registry take part whose rule is told a TD error; each with its own kind of hidden units, on states of the multiplexer.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ RATES = [1e-2, 1e-3, 1e-4]
 N_STATES, N_SAMPLES, N_EXACT = 3, 10_000, 8000
 _EXACT: dict[Any, ExactGradient] = {}
 """What is known already: many rules have the same networks."""
+LEAST = 1e-3
+"""Smaller cosines are not in the figure."""
 COLUMNS = ("bias", "noise", "direction", "cosine", "error", "gradient_norm")
 
 
@@ -67,7 +69,7 @@ def trained_parameters(sizes: tuple[int, ...], episodes: int, seed: int) -> np.n
 
 
 def measure(algorithm: str, network: str, sizes: Sequence[int], episodes: int, n_samples: int, n_states: int) -> Any:
-    """Rows of a rule in a network, the mean over several initial networks, each in a state of its own; or why there are none."""
+    """Rows of a rule in a network, means over initial networks, each in a state of its own; or why there are none."""
     found: dict[str, list[dict[str, Any]]] = {}
     for number in range(n_states):
         x, rewards = state_of(number)
@@ -132,46 +134,55 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def points_of(rows: Sequence[Mapping[str, Any]], rule: str, networks: Mapping[str, Sequence[int]], last: bool) -> np.ndarray:
+    """Width, or number, of hidden layers, and the cosine of one update in the first or in the last of them, shape (n, 2)."""
+    points = []
+    for network, sizes in networks.items():
+        part = f"layer_{len(sizes) if last else 1}"
+        for row in rows:
+            if (row["network"], row["part"], row["rule"], row["episodes"]) == (network, part, rule, 0):
+                cosine = float(row["cosine"])
+                points.append((sizes[0] if networks is WIDTHS else len(sizes), cosine if cosine > LEAST else np.nan))
+    return np.array(points).reshape(-1, 2)
+
+
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """What a single update of the first layer, and its mean, have in common with the gradient, over width and over depth."""
+    """What a single update has in common with the gradient, in the first and the last hidden layer, over width and depth."""
     names = in_order(list(dict.fromkeys(str(row["rule"]) for row in rows)))
     style = looks([written_name(name) for name in names])
     with applied():
-        figure = Figure(figsize=(7.0, 5.2), layout="constrained")
-        grid = figure.subplots(2, 2, sharex="col", sharey="row")
-        measures = (("cosine", "one update and the gradient"), ("direction", "the mean update and the gradient"))
-        for line, (measure_name, title) in enumerate(measures):
+        figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+        grid = figure.subplots(2, 2, sharex="col", sharey=True)
+        for line, title in enumerate(("first hidden layer", "last hidden layer")):
             for column, (networks, x_label) in enumerate(((WIDTHS, "width of two layers"), (DEPTHS, "layers of 16 units"))):
                 axes = grid[line][column]
                 for name in names:
-                    points = [
-                        (sizes[0] if networks is WIDTHS else len(sizes), float(row[measure_name]))
-                        for network, sizes in networks.items()
-                        for row in rows
-                        if (row["network"], row["part"], row["rule"], row["episodes"]) == (network, "layer_1", name, 0)
-                    ]
-                    if points:
-                        look = style[written_name(name)]
-                        x, y = zip(*points, strict=True)
-                        axes.plot(x, y, color=look.colour, linestyle=look.dashes, marker=".", label=written_name(name))
-                axes.set_xlabel(x_label if line == 1 else "")
-                axes.set_ylabel(f"cosine of\n{title}" if column == 0 else "")
-                if networks is WIDTHS:
-                    axes.set_xscale("log", base=2)
-                    axes.set_xticks([sizes[0] for sizes in WIDTHS.values()], [str(sizes[0]) for sizes in WIDTHS.values()])
-                if line == 0:
-                    axes.set_yscale("symlog", linthresh=1e-2)
+                    look, written = style[written_name(name)], written_name(name)
+                    points = points_of(rows, name, networks, line == 1)
+                    axes.plot(*points.T, color=look.colour, linestyle=look.dashes, marker=".", label=written)
+                axes.set_yscale("log")
+                axes.set_ylim(LEAST, 1.1)
+                axes.set_title(title if column == 0 else "")
+                axes.set_ylabel("cosine" if column == 0 else "")
+                if line == 1:
+                    axes.set_xlabel(x_label)
+                    ticks = [sizes[0] if networks is WIDTHS else len(sizes) for sizes in networks.values()]
+                    if networks is WIDTHS:
+                        axes.set_xscale("log", base=2)
+                    axes.set_xticks(ticks, [str(tick) for tick in ticks])
         handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside right upper")
         footnote(
             figure,
-            "First layer, initial networks, states of the multiplexer. Cosine of one update: E[Δ·g] / √(E‖Δ‖² ‖g‖²). The mean "
-            "is of as many samples as the table says: where one update has little in common with the gradient, so has that mean.",
+            "Cosine of one update Δ with the exact gradient g, E[Δ·g] / √(E‖Δ‖² ‖g‖²): about 1 / cosine² updates must be "
+            "averaged for signal and noise to be equal. Initial networks, states of the multiplexer; what is not above 0.001 is not "
+            "shown.",
         )
     return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write tables and figure; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--algos", nargs="+", default=list(ALGORITHMS), help="names, or module:Class of your own")
     parser.add_argument("--networks", nargs="+", choices=[*WIDTHS, *DEPTHS, *ON_THE_WAY], default=[], help="all")

@@ -64,7 +64,7 @@ def returns_of(method: str, network: str, rates: Sequence[float], episodes: int,
 
 
 def run(method: str, network: str, trials: int, trial_episodes: int, episodes: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """Search on the seeds of trials, then train with fresh seeds; the best trial is not trained again before it is chosen."""
+    """Search on the seeds of trials, then train with fresh seeds; the best trial is not trained again before it is taken."""
     rng, tried = np.random.default_rng(0), []
     for _ in range(trials):
         rates = settings_of(rng, NETWORKS[network])
@@ -102,6 +102,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing and write the table; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))

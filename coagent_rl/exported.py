@@ -31,8 +31,8 @@ class LayerArrays(NamedTuple):
     """One layer: its kind of units, and its parameters as NumPy arrays or torch tensors.
 
     ``weight`` has shape (n_in, n_pre), ``bias`` (n_pre,). ``deviation`` is the standard deviation of Gaussian units, as a
-    number or of shape (n_values,); ``levels`` are those of categorical units; ``coupling`` (n_values, n_values), symmetric, and
-    ``sweeps`` those of Boltzmann units.
+    number or of shape (n_values,); ``levels`` are those of categorical units; ``coupling``, symmetric of shape
+    (n_values, n_values), and ``sweeps`` those of Boltzmann units.
     """
 
     kind: str

@@ -116,9 +116,7 @@ def expected_update(network: Network, rule, baseline: float = 0.0, options: tupl
     """E[update] with the reinforcement R - b, by enumeration."""
     cases = outcomes(network)
     chances = exact_gradient(network)[1]
-    return moved(
-        learner_of(network, cases, options), rule, chances * (rewards_of(network, cases) - baseline) * len(cases)
-    )
+    return moved(learner_of(network, cases, options), rule, chances * (rewards_of(network, cases) - baseline) * len(cases))
 
 
 def updates(network: Network, rule, baseline: float = 0.0, options: tuple[float, ...] = ()) -> Iterator[np.ndarray]:

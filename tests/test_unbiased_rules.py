@@ -133,8 +133,8 @@ def test_other_kinds_of_output(output) -> None:
 
 @pytest.mark.parametrize("rule", [learn_posterior, learn_product])
 def test_locality(rule) -> None:
-    """A unit's update sees its input and probability, its outgoing weights, and what the layer above did and how likely it was
-    without the unit; not the other units' weights in either direction."""
+    """A unit's update sees its input and probability, its outgoing weights, and what the layer above did and how likely it
+    was without the unit; not the other units' weights in either direction."""
     unit, size = 1, 4
 
     def update(perturbed: bool) -> np.ndarray:
@@ -161,7 +161,7 @@ def test_locality(rule) -> None:
 
 @pytest.mark.parametrize("agent", [PosteriorRule, ProductRule])
 def test_kinds_of_units(agent) -> None:
-    with pytest.raises(ValueError, match="'bernoulli' hidden units.*'gaussian_tanh'"):
+    with pytest.raises(ValueError, match=r"'bernoulli' hidden units.*'gaussian_tanh'"):
         agent("MlpPolicy", "CartPole-v1", policy_kwargs={"units": "gaussian_tanh"})
 
 
@@ -182,4 +182,3 @@ def test_traces_remember_the_scores(rule) -> None:
     np.testing.assert_allclose(learner.traces[0], traces, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(learner.memory[DIRECTION], 0.5 * traces, rtol=1e-9, atol=1e-12)
     assert np.any(learner.activity[SCORES] != 0.0)
-

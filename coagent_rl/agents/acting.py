@@ -357,7 +357,9 @@ class ActingPolicy(BasePolicy):
             "action": {"map": names[kind], "start": int(getattr(self.action_space, "start", 0))},
         }
         starts = [actor.slot(index).start for index in range(actor.depth)]
-        columns = np.concatenate([first + np.arange(layer.n_noise) for first, layer in zip(starts, actor.layers, strict=True)])
+        columns = np.concatenate(
+            [first + np.arange(layer.n_noise) for first, layer in zip(starts, actor.layers, strict=True)]
+        )
         arrays.update(parameters=actor.parameters, bank=self.bank[:, columns], description=np.array(json.dumps(description)))
         target = Path(path)
         if target.suffix != ".npz":

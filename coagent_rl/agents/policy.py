@@ -176,7 +176,9 @@ class CoagentPolicy(ActingPolicy):
         self.net_arch = DEFAULT_NET_ARCH if net_arch is None else net_arch
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
-        self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes, gibbs_sweeps), output], variance, "variance"))
+        self.actor = Network(
+            n_inputs, _with_variances([*_hidden_layers(units, actor_sizes, gibbs_sweeps), output], variance, "variance")
+        )
         is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
         self.deterministic_mode = deterministic_mode or ("hashed" if is_random and self._bounds is None else "marginal")
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
@@ -185,8 +187,8 @@ class CoagentPolicy(ActingPolicy):
         keeps_noise = exploration_probability < 1.0 or any(self.noise_persistence)
         if keeps_noise and any(layer.is_coupled for layer in self.actor.layers):
             raise ValueError(
-                f"Boltzmann units are drawn together, with fresh noise: exploration_probability must be 1 and noise_persistence "
-                f"0, not {exploration_probability!r} and {noise_persistence!r}."
+                f"Boltzmann units are drawn together, with fresh noise: exploration_probability must be 1 and "
+                f"noise_persistence 0, not {exploration_probability!r} and {noise_persistence!r}."
             )
         if output.kind == "categorical" and isinstance(action_space, spaces.MultiDiscrete):
             forbid_levels(action_space, self.actor.biases(-1))

@@ -1,7 +1,8 @@
 """The exact gradient of a network's expected reward in one state, from which rules are judged.
 
-What can be enumerated is: all values of binary units, and all actions. Gaussian units are sampled with their noise held, through
-which autograd passes; and wide layers of Bernoulli units one unit at a time, with the same random numbers for what follows.
+What can be enumerated is: all values of binary units, and all actions. Gaussian units are sampled with their noise held,
+through which autograd passes; and wide layers of Bernoulli units one unit at a time, with the same random numbers for what
+follows.
 """
 
 from __future__ import annotations
@@ -169,7 +170,9 @@ def _expected(
     return (log_chances.exp() * (_chosen(network, z) @ each)).sum()
 
 
-def _upwards(network: Network, parameters: th.Tensor, values: th.Tensor, index: int, noise: Sequence[th.Tensor]) -> th.Tensor:
+def _upwards(
+    network: Network, parameters: th.Tensor, values: th.Tensor, index: int, noise: Sequence[th.Tensor]
+) -> th.Tensor:
     """Values of the last hidden layer, shape (n_rows, n), given those of layer ``index`` and the noise of all layers."""
     for above in range(index + 1, network.depth - 1):
         values = (noise[above] < th.sigmoid(_pre_activations(network, above, parameters, values))).double()
@@ -191,9 +194,7 @@ def _by_flips(
 
     expected, gradients = [], []
     for _ in range(n_batches):
-        noise = [
-            th.rand((n_rows, layer.n_values), generator=generator, dtype=th.float64) for layer in network.layers[:-1]
-        ]
+        noise = [th.rand((n_rows, layer.n_values), generator=generator, dtype=th.float64) for layer in network.layers[:-1]]
         gradient, values = th.zeros_like(parameters), x.expand(n_rows, -1)
         for index, layer in enumerate(network.layers[:-1]):
             p, n = th.sigmoid(_pre_activations(network, index, parameters, values)), layer.n_values

@@ -30,8 +30,8 @@ class Quality:
     Attributes:
         bias: ‖E[Δ] - g‖ / ‖g‖, without what sampling adds to it; a rule that is right up to a factor has one too.
         noise: √(E‖Δ - E[Δ]‖²) / ‖g‖.
-        direction: cosine of E[Δ] with g, 1 for every rule that is right up to a factor. As the mean of samples it is somewhat
-            too small; see ``error``.
+        direction: cosine of E[Δ] with g, 1 for every rule that is right up to a factor. As that of a mean of samples it is
+            somewhat too small; see ``error``.
         cosine: E[Δ·g] / √(E‖Δ‖² ‖g‖²), what a single update has in common with the gradient. 1 / cosine² updates must be
             averaged for signal and noise to be equal, roughly; it does not depend on the size of updates.
         error: standard error of ‖E[Δ] - g‖ / ‖g‖ from sampling: a bias below it is none that was seen.
@@ -59,8 +59,8 @@ def gradient_quality(
 ) -> dict[str, Quality]:
     """Let an agent's own rule learn from one state many times, and compare with the gradient of E[R | s].
 
-    Every sample is what happens in training with plain gradient steps and no traces: the network acts with the agent's noise, and
-    the rule is told the TD error R - b. Then all is put back. The model is left as it was.
+    Every sample is what happens in training with plain gradient steps and no traces: the network acts with the agent's noise,
+    and the rule is told the TD error R - b. Then all is put back. The model is left as it was.
 
     Args:
         model: any agent, trained or not, of one environment; its rule is driven with its options. What a rule has learned
@@ -78,7 +78,7 @@ def gradient_quality(
 
     Raises:
         ValueError: for agents of several environments, or whose neurons listen to critics of their own; if an update is not
-            finite, or the hidden layers never learn; see also `exact_gradient`.
+            finite, the hidden layers never learn, or have no gradient; see also `exact_gradient`.
 
     Example:
         >>> from coagent_rl import Reinforce
@@ -97,11 +97,13 @@ def gradient_quality(
     network = copy.deepcopy(model.policy.actor)
     if exact is None:
         exact = exact_gradient(network, observation, rewards)
+    first_output = int(network.layout[-1, 6])
+    if first_output > 0 and not np.any(exact.gradient[:first_output]):
+        raise ValueError("The exact gradient of the hidden layers is zero in this state: nothing can be compared with it.")
     told = exact.expected_reward if baseline is None else baseline
     learner = _learner_of(model, network)
     _watch(model, learner, observation, rewards, told, warm_up, 0.0, seed + 1)
     totals, squares = _watch(model, learner, observation, rewards, told, n_samples, _RATE, seed)
-    first_output = int(network.layout[-1, 6])
     if first_output > 0 and not np.any(squares[:first_output]):
         raise ValueError(f"The rule of {type(model).__name__} never moved a hidden layer in {n_samples} samples.")
     parts = {"hidden": slice(0, first_output)} if first_output > 0 else {}
@@ -137,7 +139,7 @@ def _watch(
     rate: float,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the updates and of their squares, shape (n_parameters,) each; with rate zero what else the rule learns stays."""
+    """Sums of the updates and of their squares, shape (n_parameters,) each; at rate zero the rule keeps what else it learns."""
     network, rule = learner.network, model.rule
     parameters, before, store = network.parameters, network.parameters.copy(), learner.store.copy()
     learner.set_rates(np.full((2, network.depth), rate), 1.0)
@@ -185,7 +187,7 @@ def _quality(totals: np.ndarray, squares: np.ndarray, n: int, exact: ExactGradie
 
 
 def quality_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A Markdown table of rows with the keys ``rule``, ``network``, ``part`` and those of `Quality`, as `quality_row` makes."""
+    """A Markdown table of rows with the keys ``rule``, ``network``, ``part`` and those of `Quality`; see `quality_row`."""
     lines = [
         "| network | part | rule | bias | noise | direction | cosine | error |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""The posterior rule: a unit learns from how likely its value is after all that it touches has acted, not from what it drew."""
+"""The posterior rule: a unit learns from how likely it was to fire, given all that it touches, not from whether it did."""
 
 from __future__ import annotations
 

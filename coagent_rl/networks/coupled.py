@@ -1,7 +1,7 @@
 """Boltzmann units: a layer's binary values drawn together, with symmetric connections U among its units.
 
-Pr(h) ∝ exp((h·z + ½ h·Uh) / T), U symmetric with a diagonal of zero. U is kept as its n (n - 1) / 2 entries above the diagonal,
-row by row, behind the layer's biases. With U = 0 the units are Bernoulli units.
+Pr(h) ∝ exp((h·z + ½ h·Uh) / T), U symmetric with a diagonal of zero. U is kept as its n (n - 1) / 2 entries above the
+diagonal, row by row, behind the layer's biases. With U = 0 the units are Bernoulli units.
 
 Source: Ackley, Hinton & Sejnowski (1985); Chung (2023), *Structural credit assignment with coordinated exploration*.
 """
@@ -67,9 +67,9 @@ def coupled_scores(temperature: float, values: Array, means: Array, n: int, out:
 
     The derivative of log Pr(h) has E[h_i] and E[h_i h_j], given the layer's inputs x, in the place of p_i and p_i p_j. But
     whatever depends on x alone may be subtracted where the reinforcement is R - E[R | x], because E[(R - b) c(x)] = 0: there
-    is no negative phase, and nothing is estimated. A critic of states makes that true of the first layer; for the layers above
-    it, whose inputs say more about R than the state does, what is left is E[(R - b) (E[h] - p)], which is zero for U = 0 and
-    small for weak U.
+    is no negative phase, and nothing is estimated. A critic of states makes that true of the first layer; for the layers
+    above it, whose inputs say more about R than the state does, what is left is E[(R - b) (E[h] - p)], which is zero for
+    U = 0 and small for weak U.
 
     Args:
         temperature: T.

@@ -254,7 +254,9 @@ class Network:
             ValueError: for Boltzmann units, which draw several times.
         """
         if exploration_probability < 1.0 and any(layer.is_coupled for layer in self.layers):
-            raise ValueError(f"Boltzmann units are drawn together: all of them explore, not {exploration_probability!r} of them.")
+            raise ValueError(
+                f"Boltzmann units are drawn together: all of them explore, not {exploration_probability!r} of them."
+            )
         if exploration_probability < 1.0:
             for index in range(self.depth - 1):
                 hidden = noise[..., self.slot(index)]
