@@ -175,8 +175,8 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
         footnote(
             figure,
             "Cosine of one update Δ with the exact gradient g, E[Δ·g] / √(E‖Δ‖² ‖g‖²): about 1 / cosine² updates must be "
-            "averaged for signal and noise to be equal. Initial networks, states of the multiplexer; what is not above 0.001 is not "
-            "shown.",
+            "averaged for signal and noise to be equal. Initial networks, states of the multiplexer; what is "
+            "not above 0.001 is not shown.",
         )
     return figure
 

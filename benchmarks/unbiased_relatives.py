@@ -30,9 +30,12 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "product_rule": ("product_rule", {}),
     "coordinated_exploration": ("coordinated_exploration", {}),
     "ste_backprop": ("ste_backprop", {}),
+    "weight_max, first layer frozen": ("weight_max", {"frozen_layers": [0]}),
+    "posterior_rule, first layer frozen": ("posterior_rule", {"frozen_layers": [0]}),
     "frozen": ("reinforce", {"frozen_layers": "hidden"}),
 }
-"""Name in the table → algorithm and what is different."""
+"""Name in the table → algorithm and what is different. With a single hidden layer, those whose first one is frozen are left
+out: they are all the same."""
 NETWORKS: dict[str, list[int]] = {"64": [64], "64-32": [64, 32]}
 TRIALS, TRIAL_EPISODES, TRIAL_SEEDS = 12, 50_000, (1000, 1001)
 EPISODES, SEEDS = 200_000, range(5)
@@ -116,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     for network in given.networks:
         for method in given.methods:
+            if METHODS[method][1].get("frozen_layers") == [0] and len(NETWORKS[network]) == 1:
+                continue
             if any((found["method"], found["network"]) == (method, network) for found in results):
                 continue
             found = run(method, network, given.trials, given.trial_episodes, given.episodes, range(given.seeds))

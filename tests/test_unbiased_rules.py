@@ -182,3 +182,16 @@ def test_traces_remember_the_scores(rule) -> None:
     np.testing.assert_allclose(learner.traces[0], traces, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(learner.memory[DIRECTION], 0.5 * traces, rtol=1e-9, atol=1e-12)
     assert np.any(learner.activity[SCORES] != 0.0)
+
+
+def test_one_hidden_layer_learns_the_multiplexer() -> None:
+    """Frozen hidden units reach 0.07; REINFORCE, with the same rates, 0.17."""
+
+    def late_return(agent, **kwargs) -> float:
+        settings = {"critic": None, "policy_kwargs": {"net_arch": [64]}, "stats_window_size": 4000, "seed": 50, **kwargs}
+        model = agent("MlpPolicy", "coagent_rl/Multiplexer-v0", [2.2e-2, 1.9e-3], **settings).learn(40_000)
+        return float(np.mean([episode["r"] for episode in model.ep_info_buffer]))
+
+    assert late_return(PosteriorRule) > 0.2
+    assert late_return(ProductRule) > 0.15
+    assert late_return(PosteriorRule, frozen_layers="hidden") < 0.12

@@ -59,7 +59,7 @@ def gradient_quality(
 ) -> dict[str, Quality]:
     """Let an agent's own rule learn from one state many times, and compare with the gradient of E[R | s].
 
-    Every sample is what happens in training with plain gradient steps and no traces: the network acts with the agent's noise,
+    A sample is what happens in training with plain gradient steps and no traces: the network acts with the agent's noise
     and the rule is told the TD error R - b. Then all is put back. The model is left as it was.
 
     Args:
@@ -139,7 +139,7 @@ def _watch(
     rate: float,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the updates and of their squares, shape (n_parameters,) each; at rate zero the rule keeps what else it learns."""
+    """Sums of the updates and of their squares, shape (n_parameters,) each; at rate zero what else the rule learns stays."""
     network, rule = learner.network, model.rule
     parameters, before, store = network.parameters, network.parameters.copy(), learner.store.copy()
     learner.set_rates(np.full((2, network.depth), rate), 1.0)

@@ -231,7 +231,7 @@ def score(
         out: one entry per pre-activation (n_values; n_values - 1 for ``softmax_reference``; K n_values for categorical
             units; 2 n_values with a learned deviation).
 
-    Source: Williams (1992), characteristic eligibilities; of Boltzmann units see `coagent_rl.networks.coupled.coupled_scores`.
+    Source: Williams (1992), characteristic eligibilities; of Boltzmann units `coagent_rl.networks.coupled.coupled_scores`.
     """
     if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
         slope(activation, temperature, means[:n_values], out[:n_values])
