@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.runs import RESULTS
 from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.analysis.exact_gradient import ExactGradient, exact_gradient
-from coagent_rl.analysis.gradient_quality import gradient_quality, quality_row, quality_table
+from coagent_rl.analysis.gradients import ExactGradient, exact_gradient
 from coagent_rl.analysis.known import in_order, written_name
+from coagent_rl.analysis.quality import gradient_quality, quality_row, quality_table
 from coagent_rl.analysis.style import applied, footnote, looks, save_figure
 from coagent_rl.files import write_whole
 from coagent_rl.registry import ALGORITHMS, algorithm_class, check_algorithm
@@ -31,13 +31,15 @@ from coagent_rl.registry import ALGORITHMS, algorithm_class, check_algorithm
 FOLDER = RESULTS / "gradient_quality"
 ENV, ADDRESS_BITS = "coagent_rl/Multiplexer-v0", 4
 WIDTHS = {f"{n}-{n}": [n, n] for n in (2, 4, 8, 16, 32, 64)}
-DEPTHS = {"-".join(["16"] * depth): [16] * depth for depth in (1, 2, 3, 4, 5)}
+DEPTHS = {"-".join(["16"] * depth): [16] * depth for depth in (1, 2, 3, 4)}
 ON_THE_WAY = {"64-32": [64, 32]}
 """Network in the table → widths of its hidden layers; the last at several moments of training."""
 MOMENTS = (0, 10_000)
 """Episodes that Weight Maximization has trained the network before the others are judged on it."""
 RATES = [1e-2, 1e-3, 1e-4]
-N_STATES, N_SAMPLES, N_EXACT = 3, 10_000, 8000
+N_STATES, N_SAMPLES = 3, 10_000
+N_EXACT = {1: 8000, 2: 8000, 3: 80_000, 4: 800_000}
+"""Number of hidden layers → samples for the exact gradient, which is a third of the size in every layer further down."""
 _EXACT: dict[Any, ExactGradient] = {}
 """What is known already: many rules have the same networks."""
 LEAST = 1e-3
@@ -68,7 +70,9 @@ def trained_parameters(sizes: tuple[int, ...], episodes: int, seed: int) -> np.n
     return np.array(model.learn(episodes, log_interval=None).policy.actor.parameters)
 
 
-def measure(algorithm: str, network: str, sizes: Sequence[int], episodes: int, n_samples: int, n_states: int) -> Any:
+def measure(
+    algorithm: str, network: str, sizes: Sequence[int], episodes: int, n_samples: int, n_states: int, most_exact: int
+) -> Any:
     """Rows of a rule in a network, means over initial networks, each in a state of its own; or why there are none."""
     found: dict[str, list[dict[str, Any]]] = {}
     for number in range(n_states):
@@ -82,7 +86,7 @@ def measure(algorithm: str, network: str, sizes: Sequence[int], episodes: int, n
                 own.parameters[:] = trained_parameters(tuple(sizes), episodes, number)
             key = (*((layer.kind, layer.n_values) for layer in own.layers), own.parameters.tobytes(), number)
             if key not in _EXACT:
-                _EXACT[key] = exact_gradient(own, x, rewards, N_EXACT)
+                _EXACT[key] = exact_gradient(own, x, rewards, min(N_EXACT[len(sizes)], most_exact))
             exact = _EXACT[key]
             qualities = gradient_quality(
                 model, x, rewards, n_samples=n_samples, warm_up=n_samples // 5, exact=exact, seed=number
@@ -98,7 +102,9 @@ def measure(algorithm: str, network: str, sizes: Sequence[int], episodes: int, n
     return rows
 
 
-def measure_all(algorithms: Sequence[str], n_samples: int, n_states: int, networks: Sequence[str]) -> dict[str, Any]:
+def measure_all(
+    algorithms: Sequence[str], n_samples: int, n_states: int, networks: Sequence[str], most_exact: int
+) -> dict[str, Any]:
     """All rows, and what was left out and why."""
     rows: list[dict[str, Any]] = []
     left_out: dict[str, dict[str, str]] = {}
@@ -108,7 +114,7 @@ def measure_all(algorithms: Sequence[str], n_samples: int, n_states: int, networ
         if networks and network not in networks:
             continue
         for algorithm in algorithms:
-            got = measure(algorithm, network, sizes, episodes, n_samples, n_states)
+            got = measure(algorithm, network, sizes, episodes, n_samples, n_states, most_exact)
             if isinstance(got, str):
                 left_out.setdefault(algorithm, {})[f"{network}, {episodes}"] = got
             else:
@@ -187,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--algos", nargs="+", default=list(ALGORITHMS), help="names, or module:Class of your own")
     parser.add_argument("--networks", nargs="+", choices=[*WIDTHS, *DEPTHS, *ON_THE_WAY], default=[], help="all")
     parser.add_argument("--samples", type=int, default=N_SAMPLES, help="updates of each rule in each network and state")
+    parser.add_argument("--most-exact", type=int, default=max(N_EXACT.values()), help="samples of the gradient at most")
     parser.add_argument("--states", type=int, default=N_STATES, help="states, each with a network of its own")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results go")
     given = parser.parse_args(arguments)
@@ -194,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         algorithms = [check_algorithm(name) for name in given.algos]
     except ValueError as error:
         parser.error(str(error))
-    result = measure_all(algorithms, given.samples, given.states, given.networks)
+    result = measure_all(algorithms, given.samples, given.states, given.networks, given.most_exact)
     given.folder.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(row) for row in result["rows"])
     text = f'{{"left_out": {json.dumps(result["left_out"])},\n"rows": [\n{lines}\n]}}\n'

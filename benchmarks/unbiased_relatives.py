@@ -23,6 +23,7 @@ from coagent_rl.files import write_whole
 from coagent_rl.registry import algorithm_class
 
 ENV = "coagent_rl/Multiplexer-v0"
+CRITIC: dict[str, Any] = {"critic": "td", "critic_learning_rate": 1e-3}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "weight_max": ("weight_max", {}),
     "reinforce": ("reinforce", {}),
@@ -32,6 +33,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "ste_backprop": ("ste_backprop", {}),
     "weight_max, first layer frozen": ("weight_max", {"frozen_layers": [0]}),
     "posterior_rule, first layer frozen": ("posterior_rule", {"frozen_layers": [0]}),
+    "reinforce, critic": ("reinforce", CRITIC),
+    "coordinated_exploration, critic": ("coordinated_exploration", CRITIC),
     "frozen": ("reinforce", {"frozen_layers": "hidden"}),
 }
 """Name in the table → algorithm and what is different. With a single hidden layer, those whose first one is frozen are left
@@ -57,11 +60,10 @@ def returns_of(method: str, network: str, rates: Sequence[float], episodes: int,
         "MlpPolicy",
         ENV,
         actor_learning_rate=list(rates),
-        critic=None,
         seed=seed,
         stats_window_size=episodes,
         policy_kwargs={"net_arch": NETWORKS[network]},
-        **changes,
+        **{"critic": None, **changes},
     ).learn(episodes, log_interval=None)
     return np.array([episode["r"] for episode in model.ep_info_buffer or ()])
 

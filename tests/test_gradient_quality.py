@@ -10,9 +10,9 @@ from gymnasium import spaces
 from benchmarks import gradient_quality as command
 from benchmarks import unbiased_relatives
 from coagent_rl import Backprop, DecentralizedDDPG, NodePerturbation, PosteriorRule, Reinforce, ReinforceThomas, WeightMax
-from coagent_rl.analysis import exact_gradient as module
-from coagent_rl.analysis.exact_gradient import exact_gradient
-from coagent_rl.analysis.gradient_quality import gradient_quality, quality_row, quality_table
+from coagent_rl.analysis import gradients as module
+from coagent_rl.analysis.gradients import exact_gradient
+from coagent_rl.analysis.quality import gradient_quality, quality_row, quality_table
 from coagent_rl.arrays import named
 from coagent_rl.credit.posterior import learn_posterior
 from coagent_rl.credit.reinforce import learn_reinforce
@@ -240,7 +240,20 @@ def test_states_are_questions_of_the_multiplexer() -> None:
 
 def test_the_command(tmp_path, capsys) -> None:
     algorithms = ["reinforce", "posterior_rule", "decentralized_ddpg"]
-    words = ["--samples", "40", "--states", "2", "--folder", str(tmp_path), "--networks", "2-2", "16", "64-32"]
+    words = [
+        "--samples",
+        "40",
+        "--most-exact",
+        "500",
+        "--states",
+        "2",
+        "--folder",
+        str(tmp_path),
+        "--networks",
+        "2-2",
+        "16",
+        "64-32",
+    ]
     assert command.main([*words, "--algos", *algorithms]) == 0
     stored = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
     seen = {(row["rule"], row["network"], row["episodes"]) for row in stored["rows"]}

@@ -10,7 +10,7 @@ import numpy as np
 import torch as th
 
 from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.analysis.exact_gradient import ExactGradient, Rewards, exact_gradient, rewards_of
+from coagent_rl.analysis.gradients import ExactGradient, Rewards, exact_gradient, rewards_of
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.critics import NeuronCritics
 from coagent_rl.learner import Learner
