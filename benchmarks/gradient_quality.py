@@ -152,15 +152,24 @@ def points_of(rows: Sequence[Mapping[str, Any]], rule: str, networks: Mapping[st
     return np.array(points).reshape(-1, 2)
 
 
-def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """What a single update has in common with the gradient, in the first and the last hidden layer, over width and depth."""
+def draw(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """What a single update has in common with the gradient, in the first and the last hidden layer, over width and depth.
+
+    Returns:
+        The figure; None where neither is among the rows.
+    """
+    measured = {row["network"] for row in rows}
+    columns = [(WIDTHS, "width of two layers"), (DEPTHS, "layers of 16 units")]
+    columns = [(networks, label) for networks, label in columns if measured & set(networks)]
+    if not columns:
+        return None
     names = in_order(list(dict.fromkeys(str(row["rule"]) for row in rows)))
     style = looks([written_name(name) for name in names])
     with applied():
         figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-        grid = figure.subplots(2, 2, sharex="col", sharey=True)
+        grid = figure.subplots(2, len(columns), sharex="col", sharey=True, squeeze=False)
         for line, title in enumerate(("first hidden layer", "last hidden layer")):
-            for column, (networks, x_label) in enumerate(((WIDTHS, "width of two layers"), (DEPTHS, "layers of 16 units"))):
+            for column, (networks, x_label) in enumerate(columns):
                 axes = grid[line][column]
                 for name in names:
                     look, written = style[written_name(name)], written_name(name)
@@ -208,7 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_whole(given.folder / "quality.json", lambda beside: beside.write_text(text, encoding="utf-8"))
     page = markdown(result)
     write_whole(given.folder / "quality.md", lambda beside: beside.write_text(page, encoding="utf-8"))
-    save_figure(draw(result["rows"]), given.folder / "quality.png")
+    figure = draw(result["rows"])
+    if figure is not None:
+        save_figure(figure, given.folder / "quality.png")
     print(page)
     return 0
 

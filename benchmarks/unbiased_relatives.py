@@ -34,6 +34,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "weight_max, first layer frozen": ("weight_max", {"frozen_layers": [0]}),
     "posterior_rule, first layer frozen": ("posterior_rule", {"frozen_layers": [0]}),
     "reinforce, critic": ("reinforce", CRITIC),
+    "ste_backprop, critic": ("ste_backprop", CRITIC),
     "coordinated_exploration, critic": ("coordinated_exploration", CRITIC),
     "frozen": ("reinforce", {"frozen_layers": "hidden"}),
 }

@@ -165,7 +165,7 @@ def test_scores_of_the_agent() -> None:
         (CoordinatedExploration, {"centred": 1}, "centred must be True or False, not 1"),
         (CoordinatedExploration, {"policy_kwargs": {"noise_persistence": 0.5}}, "with fresh noise"),
         (Reinforce, {"policy_kwargs": {"units": "boltzmann", "exploration_probability": 0.5}}, "drawn together"),
-        (WeightMax, {"policy_kwargs": {"units": "boltzmann"}}, "no signal for connections"),
+        (WeightMax, {"policy_kwargs": {"units": "boltzmann"}}, "no signal for the connections"),
     ],
 )
 def test_what_is_refused(agent, arguments, message) -> None:

@@ -265,6 +265,9 @@ def test_the_command(tmp_path, capsys) -> None:
     assert "After 10000 episodes of Weight Maximization" in page
     assert "decentralized_ddpg: " in page
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+    for columns, networks in ((2, ("2-2", "16")), (1, ("16",)), (0, ("64-32",))):
+        figure = command.draw([row for row in stored["rows"] if row["network"] in networks])
+        assert (len(figure.axes) if figure is not None else 0) == 2 * columns
     with pytest.raises(SystemExit):
         command.main(["--algos", "nothing"])
     assert "Unknown algorithm 'nothing'" in capsys.readouterr().err
