@@ -31,7 +31,8 @@ class LayerArrays(NamedTuple):
     """One layer: its kind of units, and its parameters as NumPy arrays or torch tensors.
 
     ``weight`` has shape (n_in, n_pre), ``bias`` (n_pre,). ``deviation`` is the standard deviation of Gaussian units, as a
-    number or of shape (n_values,); ``levels`` are those of categorical units.
+    number or of shape (n_values,); ``levels`` are those of categorical units; ``coupling``, symmetric of shape
+    (n_values, n_values), and ``sweeps`` those of Boltzmann units.
     """
 
     kind: str
@@ -41,6 +42,13 @@ class LayerArrays(NamedTuple):
     bias: Any
     deviation: Any
     levels: Any
+    coupling: Any = None
+    sweeps: int = 0
+
+    @property
+    def n_noise(self) -> int:
+        """How many random numbers the units draw with."""
+        return self.n_values * (1 + self.sweeps)
 
     @property
     def has_deviation(self) -> bool:
@@ -54,7 +62,7 @@ def forward(x: Any, layers: Sequence[LayerArrays], noise: Callable[[int], Any], 
     Args:
         x: shape (…, n_inputs).
         layers: from the input side to the output.
-        noise: index of a layer → its noise, shape broadcastable to (…, n_values); None where it passes its means on.
+        noise: index of a layer → its noise, shape broadcastable to (…, n_noise); None where it passes its means on.
         xp: ``numpy`` or ``torch``.
 
     Returns:
@@ -91,11 +99,39 @@ def _outcome(layer: LayerArrays, z: Any, noise: Any, is_output: bool, xp: Any) -
                 return means, means
             noise = 0.5
         return means, xp.where(noise < means, xp.ones_like(means), xp.zeros_like(means))
+    if kind == "boltzmann":
+        return _sigmoid(z, xp), _settled(layer, z, noise, xp)
     if kind == "gaussian_preactivation_relu":
         drawn = z if noise is None else z + layer.deviation * noise
         return z, xp.maximum(drawn, drawn * 0)
     means = _activate(kind.removeprefix("gaussian_"), z, xp)
     return means, means if noise is None or not layer.has_deviation else means + layer.deviation * noise
+
+
+def _settled(layer: LayerArrays, z: Any, noise: Any, xp: Any) -> Any:
+    """Values of Boltzmann units, see `coagent_rl.networks.coupled.settle`; mean field where there is no noise."""
+
+    def take(chance: Any, k: int) -> Any:
+        if noise is None:
+            return chance
+        return xp.where(noise[..., k] < chance, xp.ones_like(chance), xp.zeros_like(chance))
+
+    n = layer.n_values
+    start = _sigmoid(z, xp)
+    columns = [take(start[..., i], i) for i in range(n)]
+    coupling = layer.coupling / layer.temperature
+    for sweep in range(layer.sweeps):
+        for i in range(n):
+            field = z[..., i] + (xp.stack(columns, -1) * coupling[i]).sum(-1)
+            columns[i] = take(_sigmoid(field, xp), n * (1 + sweep) + i)
+    return xp.stack(columns, -1)
+
+
+def symmetric(above_diagonal: Any, n: int) -> np.ndarray:
+    """Symmetric matrix (n, n) with a diagonal of zero, from its n (n - 1) / 2 entries above the diagonal, row by row."""
+    matrix = np.zeros((n, n), np.asarray(above_diagonal).dtype)
+    matrix[np.triu_indices(n, 1)] = above_diagonal
+    return matrix + matrix.T
 
 
 def _activate(name: str, z: Any, xp: Any) -> Any:
@@ -150,14 +186,14 @@ def hash_of(inputs: Any, xp: Any = np) -> Any:
 
 
 def hashed_noise(key: Any, index: int, layer: LayerArrays, exploration_probability: float, xp: Any = np) -> Any:
-    """Noise of layer ``index`` drawn from a generator seeded by ``key``, shape (n, n_values).
+    """Noise of layer ``index`` drawn from a generator seeded by ``key``, shape (n, n_noise).
 
     Args:
         exploration_probability: of each unit; the others take their most likely value.
 
     Source: the finaliser of SplitMix64 (Steele et al. 2014) over a counter; Box & Muller (1958) for normal noise.
     """
-    noise = _uniforms(key, 3 * index, layer.n_values, xp)
+    noise = _uniforms(key, 3 * index, layer.n_noise, xp)
     if layer.has_deviation:
         angle = _uniforms(key, 3 * index + 1, layer.n_values, xp) * (2 * math.pi)
         noise = xp.sqrt(-2 * xp.log(1 - noise)) * xp.cos(angle)
@@ -205,7 +241,7 @@ class ExportedAgent:
             if self.mode not in MODES:
                 raise ValueError(f"its mode {self.mode!r} is none of {MODES}")
             self.layers = _read_layers(self.description, arrays["parameters"])
-            self.bank = np.split(arrays["bank"], np.cumsum([layer.n_values for layer in self.layers])[:-1], axis=1)
+            self.bank = np.split(arrays["bank"], np.cumsum([layer.n_noise for layer in self.layers])[:-1], axis=1)
         except FileNotFoundError:
             raise
         except Exception as error:
@@ -264,8 +300,8 @@ class ExportedAgent:
             if mode == "mean":
                 return None
             if mode == "most_likely":
-                return np.full((1, layer.n_values), most_likely_noise(layer), np.float32)
-            drawn = (self._rng.standard_normal if layer.has_deviation else self._rng.random)((n, layer.n_values))
+                return np.full((1, layer.n_noise), most_likely_noise(layer), np.float32)
+            drawn = (self._rng.standard_normal if layer.has_deviation else self._rng.random)((n, layer.n_noise))
             if i < last and q < 1.0:
                 drawn[self._rng.random(drawn.shape) >= q] = neutral_noise(layer)
             return drawn.astype(np.float32)
@@ -298,7 +334,10 @@ def _read_layers(description: dict[str, Any], parameters: np.ndarray) -> list[La
         weight, bias = take(n_in * n_pre).reshape(n_in, n_pre), take(n_pre)
         deviation = np.exp(take(n)) if given["learned_deviation"] else np.float32(given["deviation"])
         levels = np.array(given["levels"], dtype=np.float32)
-        layers.append(LayerArrays(kind, n, given["temperature"], weight, bias, deviation, levels))
+        coupling, sweeps = None, 0
+        if kind == "boltzmann":
+            coupling, sweeps = symmetric(take(n * (n - 1) // 2), n), int(given["sweeps"])
+        layers.append(LayerArrays(kind, n, given["temperature"], weight, bias, deviation, levels, coupling, sweeps))
         n_in = n
     if offset != parameters.size:
         raise ValueError(f"{parameters.size} parameters where {offset} are needed")

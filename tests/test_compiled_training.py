@@ -9,10 +9,13 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl import (
     Backprop,
+    CoordinatedExploration,
     DecentralizedDDPG,
     FeedbackAlignment,
     MAPProp,
     NodePerturbation,
+    PosteriorRule,
+    ProductRule,
     Reinforce,
     ReinforceThomas,
     STEBackprop,
@@ -64,6 +67,9 @@ CASES = [
     (STEBackprop, {}),
     (Backprop, {"env": "coagent_rl/Corridor-v0"}),
     (FeedbackAlignment, {}),
+    (PosteriorRule, {"actor_lambda": 0.8}),
+    (ProductRule, {"env": "Pendulum-v1"}),
+    (CoordinatedExploration, {"n_envs": 2}),
     (MAPProp, {"actor_lambda": 0.9}),
     (NodePerturbation, {"env": "MountainCarContinuous-v0"}),
     (DecentralizedDDPG, {"env": "Pendulum-v1"}),

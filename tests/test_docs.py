@@ -83,6 +83,13 @@ def test_supervised(tmp_path) -> None:
     assert float(run(on_the_walk, tmp_path).split()[0]) < 0.349
 
 
+def test_unbiased_relatives(tmp_path) -> None:
+    (block,) = code_blocks(ROOT / "docs" / "unbiased_relatives.md")
+    global_one, posterior = ([float(number) for number in line.split()[1:]] for line in run(block, tmp_path).splitlines())
+    assert posterior[0] < 0.7 * global_one[0]
+    assert posterior[1] < 0.3 * global_one[1]
+
+
 def test_using_with_sb3(tmp_path) -> None:
     printed = [run(block, tmp_path).strip() for block in code_blocks(ROOT / "docs" / "using_with_sb3.md")]
     assert printed == [

@@ -1,8 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
 from coagent_rl.arrays import MEANS, SCORES, VALUES, named
 from coagent_rl.credit.thomas import scores_of_explorers
+from coagent_rl.exported import symmetric
 from coagent_rl.kernel import kernel
 from coagent_rl.learner import Learner
 from coagent_rl.networks import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN, UNIT_KINDS, Layer, Network
@@ -35,6 +38,11 @@ def log_probability(network: Network, observation: np.ndarray, values: np.ndarra
     if layer.kind.startswith("softmax"):
         logits = np.append(z, 0.0) if layer.kind == "softmax_reference" else z
         return float(values @ logits - np.log(np.exp(logits).sum()))
+    if layer.kind == "boltzmann":  # with the connections at zero, where no negative phase is left out
+        coupling = symmetric(network.couplings(0), layer.n_values) / layer.temperature
+        every = np.array(list(product((0.0, 1.0), repeat=layer.n_values)))
+        logits = every @ z + 0.5 * np.sum((every @ coupling) * every, axis=1)
+        return float(values @ z + 0.5 * values @ coupling @ values - np.logaddexp.reduce(logits))
     if layer.kind == "bernoulli":
         p = 1 / (1 + np.exp(-z))
         return float(np.sum(values * np.log(p) + (1 - values) * np.log(1 - p)))

@@ -8,6 +8,8 @@ from coagent_rl.arrays import DIRECTION, MEANS, VALUES, LearnerArrays, named
 from coagent_rl.credit.backprop import scores_within_coagents
 from coagent_rl.credit.feedback_alignment import random_feedback
 from coagent_rl.credit.map_prop import relax
+from coagent_rl.credit.posterior import learn_posterior
+from coagent_rl.credit.product import learn_product
 from coagent_rl.credit.straight_through import straight_through_scores
 from coagent_rl.credit.weight_max import outgoing_weight_growth, present_weight_growth
 from coagent_rl.learner import Learner
@@ -17,6 +19,8 @@ from coagent_rl.schedules import constant_schedule
 from coagent_rl.supervised.deviation import LearnedDeviation
 from coagent_rl.supervised.learner import BatchLearner
 from coagent_rl.supervised.network import initialise
+from coagent_rl.supervised.rules import RULES
+from coagent_rl.supervised.rules.posterior import RuleOfSampledLayers
 
 LEVELS = (-1.0, 0.5, 2.0)
 ACTIVATIONS = {
@@ -28,8 +32,11 @@ ACTIVATIONS = {
 }
 
 
-def make(kinds, rule="reinforce", loss="cross_entropy", output="linear", deviation=0.7, seed=0, **kwargs) -> BatchLearner:
-    """A float64 learner of hidden layers of the given kinds, 5 inputs and 3 outputs."""
+def make(kinds, rule="reinforce", loss="cross_entropy", output=None, deviation=0.7, seed=0, **kwargs) -> BatchLearner:
+    """A float64 learner of hidden layers of the given kinds, 5 inputs and 3 outputs; exact ones where the rule allows it."""
+    if output is None:
+        needs_draws = rule in RULES and issubclass(RULES[rule], RuleOfSampledLayers)
+        output = "gaussian_linear" if needs_draws else "linear"
     learned = isinstance(deviation, LearnedDeviation)
     σ = deviation if isinstance(deviation, float) else deviation.start
     layers = [
@@ -232,6 +239,33 @@ def test_weight_max_rewards_the_growth_of_outgoing_weights(kind, norm_order) -> 
         per_unit = first.n_pre // first.n_values
         wanted = np.repeat(below, per_unit) * first.scores[row, : first.n_pre]
         np.testing.assert_allclose(first.credit_of_values[row], wanted, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(("rule", "learn"), [("posterior_rule", learn_posterior), ("product_rule", learn_product)])
+def test_unbiased_relatives_of_weight_max_are_those_of_the_agents(rule, learn) -> None:
+    learner = make(("bernoulli", "bernoulli"), rule, output="gaussian_linear", baseline="global", n_samples=2)
+    for number in range(2):  # the second batch finds a baseline
+        inputs, _ = judge(learner, seed=number)
+        learner.reinforcement.learn(learner)
+    agent = Learner(learner.network, 14, constant_schedule(0.0), "sgd", 0.0)
+    agent.activity[VALUES, :, :5] = np.repeat(inputs, 2, axis=0)
+    for layer in learner.layers:
+        slot = learner.network.slot(layer.index)
+        agent.activity[VALUES][:, slot] = layer.outputs
+    for values, means in zip(agent.activity[VALUES], agent.activity[MEANS], strict=True):
+        for index in range(3):
+            means_of_layer(learner.network.structure, index, values, means)
+    assert learn(agent.arrays, np.ones((14, learner.network.width)), np.ones(14, bool), 0.0)
+    for layer in learner.layers[:-1]:
+        wanted = learner.advantages[layer.index][:, None] * named(agent.arrays).scores[:, learner.network.slot(layer.index)]
+        np.testing.assert_allclose(layer.credit_of_values, wanted, rtol=1e-9, atol=1e-12)
+        assert np.any(wanted != 0.0)
+
+
+def test_unbiased_relatives_of_weight_max_need_an_output_that_draws() -> None:
+    for rule in ("posterior_rule", "product_rule"):
+        with pytest.raises(ValueError, match="an output layer of 'linear' units draws nothing"):
+            make(("bernoulli",), rule, output="linear")
 
 
 @pytest.mark.parametrize("output", ["softmax", "gaussian_linear"])

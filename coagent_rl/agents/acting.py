@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl import exported
 from coagent_rl.agents.block import CLIPPED, LARGEST, SCALED
-from coagent_rl.exported import LayerArrays, hash_of, hashed_noise, most_likely_noise
+from coagent_rl.exported import LayerArrays, hash_of, hashed_noise, most_likely_noise, symmetric
 from coagent_rl.files import write_whole
 from coagent_rl.networks import Network
 from coagent_rl.networks.units import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN
@@ -156,7 +156,8 @@ class ActingPolicy(BasePolicy):
         noise = np.zeros((1, len(observations), network.width), dtype=network.parameters.dtype)
         for index, layer in enumerate(self._layers()):
             probability = self.exploration_probability if index < network.depth - 1 else 1.0
-            noise[0, :, network.slot(index)] = hashed_noise(key, index, layer, probability)
+            first = network.slot(index).start
+            noise[0, :, first : first + layer.n_noise] = hashed_noise(key, index, layer, probability)
         return noise
 
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
@@ -187,6 +188,8 @@ class ActingPolicy(BasePolicy):
                 network.biases(index),
                 np.exp(network.log_deviations(index)) if layer.learned_deviation else np.float32(layer.deviation),
                 np.array(layer.levels, dtype=np.float32),
+                symmetric(network.couplings(index), layer.n_values) if layer.is_coupled else None,
+                layer.sweeps if layer.is_coupled else 0,
             )
             for index, layer in enumerate(network.layers)
         ]
@@ -201,6 +204,7 @@ class ActingPolicy(BasePolicy):
                     bias=module.bias,
                     deviation=float(layer.deviation) if learned is None else learned.exp(),
                     levels=th.as_tensor(layer.levels),
+                    coupling=None if layer.coupling is None else th.as_tensor(layer.coupling),
                 )
             )
         return layers
@@ -218,7 +222,10 @@ class ActingPolicy(BasePolicy):
         if mode == "marginal":
             bank, network = th.as_tensor(self.bank), self.actor
             means, _ = exported.forward(
-                inputs[:, None, :], layers, lambda i: bank[:, network.slot(i)] if i < last else None, th
+                inputs[:, None, :],
+                layers,
+                lambda i: bank[:, network.slot(i).start :][:, : layers[i].n_noise] if i < last else None,
+                th,
             )
             return self._torch_map(means.mean(1))
         key = hash_of(inputs, th) if mode == "hashed" else None
@@ -229,7 +236,7 @@ class ActingPolicy(BasePolicy):
                 return hashed_noise(key, i, layers[i], probability if i < last else 1.0, th)
             if mode == "mean" or i == last:
                 return None
-            return th.full((1, layers[i].n_values), most_likely_noise(layers[i]))
+            return th.full((1, layers[i].n_noise), most_likely_noise(layers[i]))
 
         return self._torch_map(exported.forward(inputs, layers, noise, th)[1])
 
@@ -349,7 +356,10 @@ class ActingPolicy(BasePolicy):
             "encoding": encoding,
             "action": {"map": names[kind], "start": int(getattr(self.action_space, "start", 0))},
         }
-        columns = np.concatenate([np.arange(actor.width)[actor.slot(index)] for index in range(actor.depth)])
+        starts = [actor.slot(index).start for index in range(actor.depth)]
+        columns = np.concatenate(
+            [first + np.arange(layer.n_noise) for first, layer in zip(starts, actor.layers, strict=True)]
+        )
         arrays.update(parameters=actor.parameters, bank=self.bank[:, columns], description=np.array(json.dumps(description)))
         target = Path(path)
         if target.suffix != ".npz":

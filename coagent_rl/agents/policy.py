@@ -52,13 +52,13 @@ def hidden_sizes(net_arch: NetArch | None) -> tuple[tuple[int, ...], tuple[int, 
     return tuple(actor), tuple(critic)
 
 
-def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int]) -> list[Layer]:
+def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int], sweeps: int) -> list[Layer]:
     kinds = [units] * len(sizes) if isinstance(units, str) else list(units)
     if len(kinds) != len(sizes):
         raise ValueError(
             f"units: {len(kinds)} kinds were given ({units!r}) for {len(sizes)} hidden layers; give one for all or one each."
         )
-    return [Layer(kind, n) for kind, n in zip(kinds, sizes, strict=True)]
+    return [Layer(kind, n, sweeps=sweeps) for kind, n in zip(kinds, sizes, strict=True)]
 
 
 def _per_layer(persistence: float | Sequence[float], depth: int) -> tuple[float, ...]:
@@ -116,6 +116,7 @@ class CoagentPolicy(ActingPolicy):
         noise_persistence: chance of each unit to keep its random number from one step of training to the next, a number for
             all or one per layer, input side → output: what it tries lasts for some steps (`coagent_rl.noise.persist`). The
             score is that of fresh noise. `predict` draws afresh.
+        gibbs_sweeps: number of sweeps with which ``boltzmann`` units draw, see `CoordinatedExploration`.
         seed: of the initial parameters and of the noise of `predict`.
     """
 
@@ -137,6 +138,7 @@ class CoagentPolicy(ActingPolicy):
         marginal_samples: int = 32,
         exploration_probability: float = 1.0,
         noise_persistence: float | Sequence[float] = 0.0,
+        gibbs_sweeps: int = 5,
         seed: int | None = None,
     ) -> None:
         n_inputs = observation_size(observation_space)
@@ -162,6 +164,7 @@ class CoagentPolicy(ActingPolicy):
             "marginal_samples": marginal_samples,
             "exploration_probability": exploration_probability,
             "noise_persistence": noise_persistence,
+            "gibbs_sweeps": gibbs_sweeps,
         }
         self._takes_vectors = isinstance(observation_space, spaces.Box)
         box = action_space if isinstance(action_space, spaces.Box) else None
@@ -173,12 +176,20 @@ class CoagentPolicy(ActingPolicy):
         self.net_arch = DEFAULT_NET_ARCH if net_arch is None else net_arch
         actor_sizes, critic_sizes = hidden_sizes(net_arch)
         output = self._output_layer(output_units, temperature, learned_deviation)
-        self.actor = Network(n_inputs, _with_variances([*_hidden_layers(units, actor_sizes), output], variance, "variance"))
+        self.actor = Network(
+            n_inputs, _with_variances([*_hidden_layers(units, actor_sizes, gibbs_sweeps), output], variance, "variance")
+        )
         is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
         self.deterministic_mode = deterministic_mode or ("hashed" if is_random and self._bounds is None else "marginal")
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
+        keeps_noise = exploration_probability < 1.0 or any(self.noise_persistence)
+        if keeps_noise and any(layer.is_coupled for layer in self.actor.layers):
+            raise ValueError(
+                f"Boltzmann units are drawn together, with fresh noise: exploration_probability must be 1 and "
+                f"noise_persistence 0, not {exploration_probability!r} and {noise_persistence!r}."
+            )
         if output.kind == "categorical" and isinstance(action_space, spaces.MultiDiscrete):
             forbid_levels(action_space, self.actor.biases(-1))
         self.critic: Network | None = None
@@ -217,6 +228,7 @@ class CoagentPolicy(ActingPolicy):
                 "weight": network.weights(index),
                 "bias": network.biases(index),
                 "log_deviation": network.log_deviations(index),
+                "coupling": network.couplings(index),
             }
             for name, array in arrays.items():
                 if array.size:

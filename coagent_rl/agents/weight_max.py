@@ -72,6 +72,10 @@ class WeightMax(CoagentAlgorithm):
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         super()._check_networks(policy)
+        if any(layer.is_coupled for layer in policy.actor.layers[:-1]):
+            raise ValueError(
+                "Weight Max has no signal for the connections among 'boltzmann' units: it is not defined for them."
+            )
         if any(layer.kind == "categorical" for layer in policy.actor.layers[:-1]):
             raise ValueError(
                 "Weight Max gives every hidden unit one signal, but 'categorical' units have one pre-activation per level: "

@@ -1,4 +1,4 @@
-"""Analysis: comparisons of runs, plots, statistics of units, and the relaxation of MAP Propagation.
+"""Analysis: comparisons of runs, plots, statistics of units, the quality of updates, the relaxation of MAP Propagation.
 
 Names are imported when they are first asked for, so that comparing and drawing runs needs no torch. What compares runs is in
 `coagent_rl.analysis.compare`.
@@ -11,18 +11,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+from coagent_rl.analysis.gradients import ExactGradient, exact_gradient
     from coagent_rl.analysis.network_drawing import network_picture
     from coagent_rl.analysis.neurons import NeuronStates, NeuronWatch, neuron_states
     from coagent_rl.analysis.plots import learning_curve, learning_curves, running_mean, sweep_figure
+    from coagent_rl.analysis.quality import Quality, gradient_quality
     from coagent_rl.analysis.relaxation import UpdateAngles, relaxation_energies, relaxation_figure, update_angles
     from coagent_rl.analysis.units import LayerStatistics, absolute_correlation, unit_statistics, unit_statistics_figure
 
 _HOMES = {
+    "ExactGradient": "gradients",
     "LayerStatistics": "units",
     "NeuronStates": "neurons",
     "NeuronWatch": "neurons",
+    "Quality": "quality",
     "UpdateAngles": "relaxation",
     "absolute_correlation": "units",
+    "exact_gradient": "gradients",
+    "gradient_quality": "quality",
     "learning_curve": "plots",
     "learning_curves": "plots",
     "network_picture": "network_drawing",

@@ -6,8 +6,10 @@ import math
 
 from coagent_rl.arrays import MEANS, NOISE_STEP, VALUES, Arrays, LearnerArrays, named, structure
 from coagent_rl.kernel import Array, kernel, part
-from coagent_rl.networks.layout import DEVIATION, LEVELS, TEMPERATURE, Place, place, weights_of
+from coagent_rl.networks.coupled import DRAWN, LIKELY, MEAN_FIELD, settle
+from coagent_rl.networks.layout import DEVIATION, LEVELS, SWEEPS, TEMPERATURE, Place, place, weights_of
 from coagent_rl.networks.units import (
+    BOLTZMANN,
     CATEGORICAL,
     DETERMINISTIC,
     GAUSSIAN,
@@ -39,8 +41,9 @@ def all_finite(rows: Array) -> bool:
 
 @part
 def n_means(here: Place) -> int:
-    """How many entries of the means a layer has: means and standard deviations, all probabilities, or one a value."""
-    if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
+    """How many entries of the means a layer has: means and standard deviations, means and pre-activations (Boltzmann units),
+    all probabilities, or one a value."""
+    if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION, BOLTZMANN):
         return 2 * here.n_values
     return max(here.n_pre, here.n_values)
 
@@ -59,6 +62,9 @@ def means_of_pre_activations(here: Place, temperature: float, deviation: float, 
         for j in range(n):
             softmax(temperature, means[j * n_levels : (j + 1) * n_levels])
     else:
+        if here.distribution == BOLTZMANN:
+            for j in range(n):
+                means[n + j] = means[j]
         activate(here.activation, temperature, means[:n])
         if here.distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
             learned = here.n_biases > n_pre
@@ -129,6 +135,12 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
                 draw_levels(sampled, means[row, slot:], levels, n, source, own)
                 if passes_means:
                     mean_levels(means[row, slot:], levels, n, own)
+            elif here.distribution == BOLTZMANN:
+                way = MEAN_FIELD if passes_means else DRAWN if sampled else LIKELY
+                couplings = network[2][here.biases + n : here.end]
+                means_here, z = means[row, slot : slot + n], means[row, slot + n : slot + 2 * n]
+                sweeps = int(constants[index, SWEEPS])
+                settle(way, constants[index, TEMPERATURE], sweeps, couplings, z, means_here, source, own)
             else:
                 how = DETERMINISTIC if passes_means and here.distribution != GAUSSIAN_PREACTIVATION else here.distribution
                 draw(how, sampled, means[row, slot:], n, source, own)

@@ -26,6 +26,7 @@ from coagent_rl.networks.layout import (
     N_VALUES,
     RATE_START,
     SLOT,
+    SWEEPS,
     WEIGHTS,
 )
 
@@ -41,9 +42,11 @@ class Layer:
         deviation: standard deviation of Gaussian units (ignored by the others); the initial one where it is learned.
         learned_deviation: whether each Gaussian unit learns log σ, independent of its inputs.
         levels: what a categorical unit can put out (ignored by the others).
+        sweeps: number of Gibbs sweeps with which Boltzmann units draw (ignored by the others).
 
     Raises:
-        ValueError: for an unknown kind, no values, a temperature or deviation that is not positive, fewer than two levels.
+        ValueError: for an unknown kind, no values, a temperature or deviation that is not positive, fewer than two levels,
+            no sweeps.
     """
 
     kind: str
@@ -52,6 +55,7 @@ class Layer:
     deviation: float = 1.0
     learned_deviation: bool = False
     levels: tuple[float, ...] = (0.0, 1.0)
+    sweeps: int = 5
 
     def __post_init__(self) -> None:
         if self.kind not in units.UNIT_KINDS:
@@ -66,6 +70,8 @@ class Layer:
             raise ValueError(f"The standard deviation must be positive and finite, not {self.deviation}.")
         if self.learned_deviation and not self.has_deviation:
             raise ValueError(f"Units of kind {self.kind!r} have no standard deviation that could be learned.")
+        if type(self.sweeps) is not int or self.sweeps < 1:
+            raise ValueError(f"The number of sweeps must be a whole number from 1, not {self.sweeps!r}.")
         levels = np.asarray(self.levels, dtype=np.float64)
         if levels.ndim != 1 or np.unique(levels).size != levels.size or levels.size < 2 or not np.all(np.isfinite(levels)):
             raise ValueError(f"The levels must be at least two different, finite numbers, not {self.levels!r}.")
@@ -95,14 +101,32 @@ class Layer:
     @property
     def n_slots(self) -> int:
         """Number of columns in the per-row buffers: room for values, means, scores and what must be remembered."""
-        return 2 * self.n_values if self.has_deviation else max(self.n_values, self.n_pre)
+        if self.has_deviation:
+            return 2 * self.n_values
+        return max(self.n_values, self.n_pre + self.n_couplings, self.n_noise, 2 * self.n_values if self.is_coupled else 0)
+
+    @property
+    def is_coupled(self) -> bool:
+        """Whether the units are drawn together, with connections among them."""
+        return units.UNIT_KINDS[self.kind][0] == units.BOLTZMANN
+
+    @property
+    def n_couplings(self) -> int:
+        """Number of connections among the units, one a pair."""
+        return self.n_values * (self.n_values - 1) // 2 if self.is_coupled else 0
+
+    @property
+    def n_noise(self) -> int:
+        """How many random numbers the units draw with; they lie where the values do, from the slot's beginning."""
+        return self.n_values * (1 + self.sweeps) if self.is_coupled else self.n_values
 
 
 class Network:
     """Layers of units, their parameters and the forward pass.
 
     All parameters lie in one contiguous vector, layer after layer: weights (n_in × n_pre, row by row), biases (n_pre),
-    and log standard deviations (n_values) where they are learned. `weights`, `biases` and `log_deviations` are views.
+    and log standard deviations (n_values) where they are learned, or the connections among Boltzmann units (n (n - 1) / 2).
+    `weights`, `biases`, `log_deviations` and `couplings` are views.
 
     Args:
         n_inputs: length of an observation.
@@ -127,7 +151,7 @@ class Network:
         rows, n_in, inputs, slot, offset = [], n_inputs, 0, n_inputs, 0
         for layer in self.layers:
             distribution, activation = units.UNIT_KINDS[layer.kind]
-            n_biases = layer.n_pre + (layer.n_values if layer.learned_deviation else 0)
+            n_biases = layer.n_pre + (layer.n_values if layer.learned_deviation else 0) + layer.n_couplings
             biases = offset + n_in * layer.n_pre
             end = biases + n_biases
             rows.append(
@@ -148,12 +172,14 @@ class Network:
             n_in, inputs, offset = layer.n_values, slot, end
             slot += layer.n_slots
         self.layout = np.array(rows, dtype=np.int64)
-        n_levels = max(len(layer.levels) if layer.kind == "categorical" else 0 for layer in self.layers)
+        n_levels = max(len(layer.levels) if layer.kind == "categorical" else int(layer.is_coupled) for layer in self.layers)
         self.constants = np.zeros((self.depth, LEVELS + n_levels))
         for index, layer in enumerate(self.layers):
             self.constants[index, :RATE_START] = layer.temperature, layer.deviation
             if layer.kind == "categorical":
                 self.constants[index, LEVELS : LEVELS + len(layer.levels)] = layer.levels
+            if layer.is_coupled:
+                self.constants[index, SWEEPS] = layer.sweeps
         self.width = slot
         self.parameters = np.zeros(offset, dtype=dtype)
         for index, layer in enumerate(self.layers):
@@ -182,7 +208,13 @@ class Network:
     def log_deviations(self, index: int) -> np.ndarray:
         """Logarithms of the learned standard deviations of layer ``index``, shape (n_values,) or (0,); a view."""
         row = self.layout[index]
-        return self.parameters[row[BIASES] + row[N_PRE] : row[END]]
+        first = row[BIASES] + row[N_PRE]
+        return self.parameters[first : row[END] if self.layers[index].learned_deviation else first]
+
+    def couplings(self, index: int) -> np.ndarray:
+        """Connections U_ij, i < j, among the Boltzmann units of layer ``index``, shape (n (n - 1) / 2,) or (0,); a view."""
+        row = self.layout[index]
+        return self.parameters[row[END] - self.layers[index].n_couplings : row[END]]
 
     def slot(self, index: int) -> slice:
         """Columns of layer ``index``'s values in the per-row buffers."""
@@ -190,7 +222,8 @@ class Network:
         return slice(int(row[SLOT]), int(row[SLOT] + row[N_VALUES]))
 
     def initialise(self, rng: np.random.Generator, bias_range: float = 0.001) -> None:
-        """Draw weights Glorot-uniform (±√(6 / (n_in + n_pre))) and biases uniform in ±``bias_range``."""
+        """Draw weights Glorot-uniform (±√(6 / (n_in + n_pre))) and biases uniform in ±``bias_range``; connections among a
+        layer's units stay zero."""
         for index in range(self.depth):
             weights, biases = self.weights(index), self.biases(index)
             bound = np.sqrt(6.0 / sum(weights.shape))
@@ -216,7 +249,14 @@ class Network:
         Args:
             noise: what `draw_noise` gave, changed in place.
             rng: decides, anew for every unit and step.
+
+        Raises:
+            ValueError: for Boltzmann units, which draw several times.
         """
+        if exploration_probability < 1.0 and any(layer.is_coupled for layer in self.layers):
+            raise ValueError(
+                f"Boltzmann units are drawn together: all of them explore, not {exploration_probability!r} of them."
+            )
         if exploration_probability < 1.0:
             for index in range(self.depth - 1):
                 hidden = noise[..., self.slot(index)]

@@ -14,10 +14,11 @@ import math
 import numpy as np
 
 from coagent_rl.kernel import Array, kernel, part
+from coagent_rl.networks.coupled import coupled_scores
 from coagent_rl.networks.elementary import expm1_of_negative, sigmoid, softplus
 
 # Distributions.
-DETERMINISTIC, BERNOULLI, GAUSSIAN, SOFTMAX, SOFTMAX_REFERENCE, GAUSSIAN_PREACTIVATION, CATEGORICAL = range(7)
+DETERMINISTIC, BERNOULLI, GAUSSIAN, SOFTMAX, SOFTMAX_REFERENCE, GAUSSIAN_PREACTIVATION, CATEGORICAL, BOLTZMANN = range(8)
 # Activations: m(z) of deterministic and Gaussian units.
 LINEAR, SIGMOID, TANH, RELU, SOFTPLUS = range(5)
 
@@ -31,6 +32,7 @@ UNIT_KINDS: dict[str, tuple[int, int]] = {
     **{f"gaussian_{name}": (GAUSSIAN, code) for name, code in _ACTIVATIONS.items()},
     "gaussian_preactivation_relu": (GAUSSIAN_PREACTIVATION, LINEAR),
     "categorical": (CATEGORICAL, LINEAR),
+    "boltzmann": (BOLTZMANN, SIGMOID),
 }
 """Name of a unit kind → (distribution code, activation code).
 
@@ -44,6 +46,8 @@ UNIT_KINDS: dict[str, tuple[int, int]] = {
 - ``categorical``: each unit chooses one of K levels and passes that number on; one logit per level, K pre-activations a
   unit, unit after unit, mean softmax(z/T); it remembers the index of the level in the n_values entries after its values
   (Gupta et al. 2021, discrete coagents).
+- ``boltzmann``: values in {0, 1} that are drawn together, Pr(h) ∝ exp((h·z + ½ h·Uh) / T) with symmetric connections U
+  among a layer's units, by Gibbs sweeps (`coagent_rl.networks.coupled`); the mean is what it would be without them, σ(z/T).
 """
 
 UNDRAWN = -1.0
@@ -227,7 +231,7 @@ def score(
         out: one entry per pre-activation (n_values; n_values - 1 for ``softmax_reference``; K n_values for categorical
             units; 2 n_values with a learned deviation).
 
-    Source: Williams (1992), characteristic eligibilities.
+    Source: Williams (1992), characteristic eligibilities; of Boltzmann units `coagent_rl.networks.coupled.coupled_scores`.
     """
     if distribution in (GAUSSIAN, GAUSSIAN_PREACTIVATION):
         slope(activation, temperature, means[:n_values], out[:n_values])
@@ -243,6 +247,8 @@ def score(
             for k in range(n_levels):
                 is_chosen = 1.0 if values[n_values + j] == k else 0.0
                 out[j * n_levels + k] = (is_chosen - means[j * n_levels + k]) / temperature
+    elif distribution == BOLTZMANN:
+        coupled_scores(temperature, values, means, n_values, out)
     else:
         n = n_values - 1 if distribution == SOFTMAX_REFERENCE else n_values
         for j in range(n):

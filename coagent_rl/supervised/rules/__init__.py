@@ -6,6 +6,8 @@ from coagent_rl.supervised.rules.base import RULES, Rule, make_rule
 from coagent_rl.supervised.rules.feedback_alignment import FeedbackAlignment
 from coagent_rl.supervised.rules.map_prop import MAPPropagation
 from coagent_rl.supervised.rules.node_perturbation import NodePerturbation
+from coagent_rl.supervised.rules.posterior import PosteriorRule
+from coagent_rl.supervised.rules.product import ProductRule
 from coagent_rl.supervised.rules.reinforce import Reinforce
 from coagent_rl.supervised.rules.straight_through import StraightThrough
 from coagent_rl.supervised.rules.thomas import Thomas
@@ -18,6 +20,8 @@ __all__ = [
     "FeedbackAlignment",
     "MAPPropagation",
     "NodePerturbation",
+    "PosteriorRule",
+    "ProductRule",
     "Reinforce",
     "Rule",
     "StraightThrough",

@@ -14,7 +14,7 @@ from coagent_rl.supervised.batch import BatchLayer
 if TYPE_CHECKING:
     from coagent_rl.supervised.learner import BatchLearner
 
-_HIDDEN = tuple(kind for kind in UNIT_KINDS if not kind.startswith("softmax"))
+_HIDDEN = tuple(kind for kind in UNIT_KINDS if kind != "boltzmann" and not kind.startswith("softmax"))
 DETERMINISTIC_KINDS = tuple(kind for kind in _HIDDEN if not Layer(kind, 1).is_stochastic)
 SAMPLED_KINDS = tuple(kind for kind in _HIDDEN if Layer(kind, 1).is_stochastic)
 GAUSSIAN_KINDS = tuple(kind for kind in _HIDDEN if Layer(kind, 1).is_gaussian)
@@ -47,7 +47,7 @@ class Rule:
     units: ClassVar[str] = "bernoulli"
     deviation: ClassVar[float] = 1.0
     n_samples: ClassVar[int] = 1
-    reason: ClassVar[str] = "softmax layers are output layers"
+    reason: ClassVar[str] = "softmax layers are output layers, and boltzmann units are drawn one by one"
     uses_advantages: ClassVar[bool] = False
     why_all_explore: ClassVar[str] = ""
     keeps_products: ClassVar[bool] = False
