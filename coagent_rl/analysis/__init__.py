@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-from coagent_rl.analysis.gradients import ExactGradient, exact_gradient
+    from coagent_rl.analysis.gradients import ExactGradient, exact_gradient
     from coagent_rl.analysis.network_drawing import network_picture
     from coagent_rl.analysis.neurons import NeuronStates, NeuronWatch, neuron_states
     from coagent_rl.analysis.plots import learning_curve, learning_curves, running_mean, sweep_figure
