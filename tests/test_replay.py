@@ -1,5 +1,7 @@
 """How often, and how much, is learned from replayed transitions."""
 
+import io
+
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
@@ -49,6 +51,19 @@ def test_training_after_episodes_can_be_resumed(tmp_path) -> None:
     resumed.learn(200, reset_num_timesteps=False)
     assert updates(resumed) == 400
     np.testing.assert_array_equal(resumed.policy.parameters_to_vector(), whole.policy.parameters_to_vector())
+
+
+def test_a_buffer_travels_through_an_open_file_into_a_model_that_gave_its_own_away() -> None:
+    model, file = make().learn(60), io.BytesIO()
+    rewards = model.replay_buffer.buffer.rewards[:60].copy()
+    model.save_replay_buffer(file)
+    file.seek(0)
+    model.replay_buffer = None
+    with pytest.raises(ValueError, match="replay_buffer was set to None"):
+        model.save_replay_buffer(io.BytesIO())
+    model.load_replay_buffer(file)
+    assert model.replay_buffer.n_transitions == 60
+    np.testing.assert_array_equal(model.replay_buffer.buffer.rewards[:60], rewards)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from coagent_rl.agents.noisy import NoisyNeurons
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.rates import RateAttribute
 from coagent_rl.agents.replay import Replay, value_columns
+from coagent_rl.archive import File
 from coagent_rl.arrays import VALUES
 from coagent_rl.credit.deterministic_policy_gradient import CRITIC_KINDS, learn_deterministic_policy
 from coagent_rl.critics import Critic, NeuronCritics
@@ -253,27 +253,37 @@ class DecentralizedDDPG(NoisyNeurons):
 
     # ------------------------------------------------------------------ saving and loading
 
-    def save_replay_buffer(self, path: str | Path) -> str:
+    def save_replay_buffer(self, path: File) -> str:
         """Save the replay buffer, which `save` leaves out, as arrays with the layers that it belongs to.
+
+        Args:
+            path: a file's name, or a file that is open for binary writing.
 
         Returns:
             The file's own SHA-256 sum.
+
+        Raises:
+            ValueError: if there is no replay buffer.
         """
         if self.replay_buffer is None:
-            raise ValueError("There is no replay buffer: buffer_size is None.")
+            why = "buffer_size is None" if self.buffer_size is None else "replay_buffer was set to None"
+            raise ValueError(f"There is no replay buffer: {why}.")
         return self.replay_buffer.save(path)
 
-    def load_replay_buffer(self, path: str | Path, truncate_last_traj: bool = True) -> str:
+    def load_replay_buffer(self, path: File, truncate_last_traj: bool = True) -> str:
         """Put back what `save_replay_buffer` saved, and return the file's own SHA-256 sum.
 
         Args:
+            path: a file's name, or a file that is open for binary reading.
             truncate_last_traj: nothing here, where single transitions are replayed; it is an argument in Stable-Baselines3.
 
         Raises:
             ValueError: for a buffer of another network, size or number of environments, or another kind of file.
         """
-        if self.replay_buffer is None:
+        if self.buffer_size is None:
             raise ValueError("There is no replay buffer: buffer_size is None.")
+        if self.replay_buffer is None:
+            self.replay_buffer = Replay(self.policy.actor, self.buffer_size, self.n_envs)
         return self.replay_buffer.load(path)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

@@ -9,7 +9,16 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from coagent_rl.archive import array_bytes, array_from, json_bytes, json_from, manifest_sum, read_archive, write_archive
+from coagent_rl.archive import (
+    File,
+    array_bytes,
+    array_from,
+    json_bytes,
+    json_from,
+    manifest_sum,
+    read_archive,
+    write_archive,
+)
 from coagent_rl.arrays import MEANS, VALUES, Arrays
 from coagent_rl.files import write_whole
 from coagent_rl.kernel import Array, kernel
@@ -99,16 +108,21 @@ class Replay:
         ends, ignored = buffer.next_observations[steps, envs], buffer.timeouts[steps, envs] > 0.0
         return observations, rewards, ends, terminated, ignored, np.ones(n, dtype=bool)
 
-    def save(self, path: str | Path) -> str:
-        """Save the buffer as arrays, with the layers that it belongs to; returns the file's own sum."""
+    def save(self, path: File) -> str:
+        """Save the buffer as arrays, with the layers that it belongs to; returns the file's own sum.
+
+        Under a name, the file appears as a whole or not at all; into an open file it is written as it comes.
+        """
         buffer, n_steps = self.buffer, self.buffer.size()
         members = {f"{name}.npy": array_bytes(getattr(buffer, name)[:n_steps]) for name in PARTS}
         members["buffer.json"] = json_bytes({"of": self._shape, "position": buffer.pos, "full": bool(buffer.full)})
+        if not isinstance(path, str | Path):
+            return write_archive(path, members, "replay buffer")
         sums: list[str] = []
         write_whole(Path(path), lambda beside: sums.append(write_archive(beside, members, "replay buffer")))
         return sums[0]
 
-    def load(self, path: str | Path) -> str:
+    def load(self, path: File) -> str:
         """Put back what `save` saved, and return the file's own sum; nothing in the file is executed.
 
         Raises:
