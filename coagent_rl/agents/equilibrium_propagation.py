@@ -28,7 +28,7 @@ class EquilibriumPropagation(CoagentAlgorithm):
     Args:
         nudge: β > 0.
         relaxation_steps: from 1, steps down the nudged energy; a hidden layer k layers below the output needs k at least.
-        relaxation_rate: step size.
+        relaxation_rate: step size; large weights need a small one, since the energy is steep where they are.
 
     The others are those of `CoagentAlgorithm`; hidden units are deterministic, of kind ``tanh`` unless ``policy_kwargs`` say
     otherwise.
@@ -48,7 +48,7 @@ class EquilibriumPropagation(CoagentAlgorithm):
         *,
         nudge: float = 0.1,
         relaxation_steps: int = 20,
-        relaxation_rate: float = 0.2,
+        relaxation_rate: float = 0.02,
         **kwargs: Any,
     ) -> None:
         self.nudge = nudge

@@ -17,7 +17,7 @@ from coagent_rl.schedules import LearningRate
 
 
 class Hindsight(CoagentAlgorithm):
-    """Hindsight credit: units learn from Pr(fired | action) - Pr(fired), and learn the former too (after Young 2021).
+    """Hindsight credit: units learn from how much likelier the action makes it that they fired (after Young 2021).
 
     Each Bernoulli hidden unit has a small logistic model of its own: from what its layer reads and the action that was
     taken, it predicts whether the unit fired. REINFORCE's score h - p becomes q - p: a unit that has nothing to do with
