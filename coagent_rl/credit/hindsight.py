@@ -17,8 +17,8 @@ HINDSIGHT_RATE = 0
 
 
 @part
-def hindsight_logits(models: Array, inputs: Array, action: Array, temperature: float, logits: Array) -> None:
-    """Turn z_i into the logit of q_i = Pr(h_i = 1 | x, a) = σ(z_i/T + Σ_k a_k (v_ki · x + c_ki)).
+def evidence_of_action(models: Array, inputs: Array, action: Array, evidence: Array) -> None:
+    """E_i = Σ_k a_k (v_ki · x + c_ki), what the action adds to the logit of q_i = Pr(h_i = 1 | x, a) = σ(z_i/T + E_i).
 
     The prior's logit is known, so only what the action adds is learned: the logarithm of Pr(a | h_i = 1) / Pr(a | h_i = 0).
     With v = 0, q is the prior.
@@ -27,25 +27,24 @@ def hindsight_logits(models: Array, inputs: Array, action: Array, temperature: f
         models: v, and c behind it; shape (n_out, ≥ n_in + 1, n).
         inputs: x, what the layer reads, shape (n_in,).
         action: a, what the output units did, shape (n_out,); one-hot for discrete actions.
-        temperature: T.
-        logits: z, shape (n,), overwritten.
+        evidence: shape (n,), overwritten.
 
     Source: Young (2021), Hindsight Network Credit Assignment, which computes q from the outgoing weights; Harutyunyan et al.
         (2019), in which it is learned, of actions given what followed them.
     """
-    n_in, n = inputs.size, logits.size
+    n_in, n = inputs.size, evidence.size
     for i in range(n):
-        logits[i] /= temperature
+        evidence[i] = 0.0
     for k in range(action.size):
         a = action[k]
         if a != 0.0:
             for i in range(n):
-                logits[i] += a * models[k, n_in, i]
+                evidence[i] += a * models[k, n_in, i]
             for f in range(n_in):
                 x = a * inputs[f]
                 if x != 0.0:
                     for i in range(n):
-                        logits[i] += x * models[k, f, i]
+                        evidence[i] += x * models[k, f, i]
 
 
 @part
@@ -53,7 +52,7 @@ def learn_hindsight(models: Array, inputs: Array, action: Array, errors: Array, 
     """v_kfi ← v_kfi + η a_k x_f (h_i - q_i) / (1 + ‖a‖² ‖x‖²): up the log-likelihood of what unit i did.
 
     Args:
-        models, inputs, action: as in `hindsight_logits`; the models are updated in place, with the constant input 1.
+        models, inputs, action: as in `evidence_of_action`; the models are updated in place, with the constant input 1.
         errors: h - q, shape (n,).
         rate: η.
     """
@@ -94,12 +93,15 @@ def hindsight_scores(learner: LearnerArrays) -> None:
             here, temperature = place(layout, index), learner.constants[index, TEMPERATURE]
             own = slice(here.slot, here.slot + here.n_values)
             inputs = learner.values[row, here.inputs : here.inputs + here.n_inputs]
-            logits, scores, errors = learner.signals[row, own], learner.scores[row, own], learner.changes[row, own]
-            pre_activations(weights_of(here, learner.parameters), learner.parameters[here.biases : here.end], inputs, logits)
-            hindsight_logits(models_of(learner, here), inputs, action, temperature, logits)
+            evidence, scores, errors = learner.signals[row, own], learner.scores[row, own], learner.changes[row, own]
+            evidence_of_action(models_of(learner, here), inputs, action, evidence)
+            biases = learner.parameters[here.biases : here.end]
+            pre_activations(weights_of(here, learner.parameters), biases, inputs, scores)
             for i in range(here.n_values):
-                q = sigmoid(float(logits[i]))
-                scores[i] = (q - learner.means[row, here.slot + i]) / temperature
+                p = learner.means[row, here.slot + i]
+                # Where the action says nothing, q is p: what rounding leaves of q - p, Adam would make a whole step of.
+                q = sigmoid(scores[i] / temperature + evidence[i]) if evidence[i] != 0.0 else float(p)
+                scores[i] = (q - p) / temperature
                 errors[i] = learner.values[row, here.slot + i] - q
 
 
