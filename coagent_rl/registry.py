@@ -24,6 +24,11 @@ ALGORITHMS = {
     "posterior_rule": "coagent_rl.agents.posterior:PosteriorRule",
     "product_rule": "coagent_rl.agents.product:ProductRule",
     "ste_backprop": "coagent_rl.agents.straight_through:STEBackprop",
+    "hindsight": "coagent_rl.agents.hindsight:Hindsight",
+    "disarm": "coagent_rl.agents.disarm:DisARM",
+    "noise_based": "coagent_rl.agents.noise_based:NoiseBased",
+    "synthetic_gradients": "coagent_rl.agents.synthetic_gradients:SyntheticGradients",
+    "equilibrium_propagation": "coagent_rl.agents.equilibrium_propagation:EquilibriumPropagation",
     "feedback_alignment": "coagent_rl.agents.feedback_alignment:FeedbackAlignment",
     "backprop": "coagent_rl.agents.backprop:Backprop",
 }

@@ -1,0 +1,35 @@
+"""DisARM: REINFORCE against an antithetic twin of every hidden layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from coagent_rl.agents import search
+from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.policy import CoagentPolicy
+from coagent_rl.credit.disarm import learn_disarm
+
+
+class DisARM(CoagentAlgorithm):
+    """DisARM: a hidden layer learns by comparison with its twin that drew the opposite noise (Dong, Mnih & Tucker 2020).
+
+    For each hidden layer a second pass says how probable the action would have been, had its units drawn with the opposite
+    noise and the layers above with the same. The estimate is unbiased, and what made no difference to the action learns
+    nothing from it. RELAX and REBAR would need derivatives through the network, a relaxed pass and a gradient of the
+    variance at every step; this needs passes only.
+
+    The arguments are those of `CoagentAlgorithm`; hidden units must be of kind ``bernoulli``.
+    """
+
+    rule = staticmethod(learn_disarm)
+
+    @classmethod
+    def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `CoagentAlgorithm.search_space`."""
+        return search.actor_critic(trial, settings, search.REINFORCE_RULE)
+
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        for layer in policy.actor.layers[:-1]:
+            if layer.kind != "bernoulli":
+                raise ValueError(f"DisARM is defined for 'bernoulli' hidden units, not {layer.kind!r}.")
