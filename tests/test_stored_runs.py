@@ -2,8 +2,8 @@
 
 The parameters after 200 steps are those of one machine; on another, vector instructions round otherwise, and the order of
 additions may change with the layout of a loop. Adam makes steps of one size out of directions near zero, and on one
-processor a parameter of 202 moved by 5e-4; so they are compared to a few times single precision. Rules without traces no longer make
-x ⊗ score first and multiply by the signal then: the same product in another order.
+processor a parameter of 202 moved by 5e-4; so they are compared to a few times single precision. Rules without traces no
+longer make x ⊗ score first and multiply by the signal then: the same product in another order.
 """
 
 from functools import partial
