@@ -61,6 +61,8 @@ class Construction(LearningRates):
     )
     supports_multi_env: ClassVar[bool] = True
     actor_has_traces: ClassVar[bool] = True
+    hidden_kinds: ClassVar[tuple[str, ...] | None] = None
+    """The only kinds of hidden units for which the rule is defined; None for all stochastic ones."""
     """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
 
     def __init__(
@@ -188,7 +190,10 @@ class Construction(LearningRates):
     def _check_networks(self, policy: CoagentPolicy) -> None:
         """Raise a ValueError where the rule is not defined for the network's hidden units."""
         for layer in policy.actor.layers[:-1]:
-            if not layer.is_stochastic:
+            if self.hidden_kinds is not None and layer.kind not in self.hidden_kinds:
+                kinds = ", ".join(map(repr, self.hidden_kinds))
+                raise ValueError(f"{self.algorithm} is defined for {kinds} hidden units, not {layer.kind!r} ones.")
+            if self.hidden_kinds is None and not layer.is_stochastic:
                 raise ValueError(
                     f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
                     f"not {layer.kind!r} ones; possible are {', '.join(stochastic_kinds())}."

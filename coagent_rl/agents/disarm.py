@@ -7,7 +7,6 @@ from typing import Any
 
 from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.disarm import learn_disarm
 
 
@@ -23,13 +22,9 @@ class DisARM(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_disarm)
+    hidden_kinds = ("bernoulli",)
 
     @classmethod
     def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `CoagentAlgorithm.search_space`."""
         return search.actor_critic(trial, settings, search.REINFORCE_RULE)
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.kind != "bernoulli":
-                raise ValueError(f"DisARM is defined for 'bernoulli' hidden units, not {layer.kind!r}.")

@@ -31,6 +31,7 @@ class Hindsight(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_with_hindsight)
+    hidden_kinds = ("bernoulli",)
 
     def __init__(
         self,
@@ -56,11 +57,6 @@ class Hindsight(CoagentAlgorithm):
         self._check_number("hindsight_rate")
         if not 0.0 < self.hindsight_rate < np.inf:
             raise ValueError(f"hindsight_rate must be positive and finite, not {self.hindsight_rate!r}.")
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.kind != "bernoulli":
-                raise ValueError(f"Hindsight credit is defined for 'bernoulli' hidden units, not {layer.kind!r}.")
 
     def _rule_options(self, network: Network) -> list[float]:
         return [float(self.hindsight_rate)]

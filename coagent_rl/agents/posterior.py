@@ -7,7 +7,6 @@ from typing import Any
 
 from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.posterior import learn_posterior
 
 
@@ -21,16 +20,9 @@ class PosteriorRule(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_posterior)
+    hidden_kinds = ("bernoulli",)
 
     @classmethod
     def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `CoagentAlgorithm.search_space`."""
         return search.actor_critic(trial, settings, search.REINFORCE_RULE)
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.kind != "bernoulli":
-                raise ValueError(
-                    f"The posterior rule is defined for 'bernoulli' hidden units, which either fire or do not, not for "
-                    f"{layer.kind!r} ones."
-                )

@@ -28,6 +28,7 @@ class STEBackprop(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_straight_through)
+    hidden_kinds = ("bernoulli",)
 
     def __init__(
         self,
@@ -52,13 +53,6 @@ class STEBackprop(CoagentAlgorithm):
         super()._check_arguments()
         if self.slope not in SLOPES:
             raise ValueError(f"slope must be one of {SLOPES}, not {self.slope!r}.")
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.kind != "bernoulli":
-                raise ValueError(
-                    f"The straight-through estimator is defined for 'bernoulli' hidden units, not {layer.kind!r}."
-                )
 
     def _rule_options(self, network: Network) -> list[float]:
         return [float(self.slope == "sigmoid")]

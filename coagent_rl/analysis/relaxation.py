@@ -18,6 +18,7 @@ from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import forward, local_scores, means_of_layer
 from coagent_rl.networks.layout import place
+from coagent_rl.networks.likelihood import log_probability
 from coagent_rl.networks.units import DETERMINISTIC, GAUSSIAN, MEAN, SAMPLE
 from coagent_rl.schedules import constant_schedule
 
@@ -36,13 +37,10 @@ def log_likelihood(network: Arrays, activity: Array, row: int) -> float:
     for index in range(network[0].shape[0]):
         means_of_layer(network, index, values, means)
         here = place(network[0], index)
-        distribution, n_values, slot = here.distribution, here.n_values, here.slot
-        for k in range(slot, slot + n_values):
-            if distribution == GAUSSIAN:
-                deviation = means[k + n_values]
-                total -= 0.5 * ((values[k] - means[k]) / deviation) ** 2 + math.log(deviation) + 0.5 * math.log(2 * math.pi)
-            elif distribution != DETERMINISTIC and values[k] > 0.0:
-                total += math.log(means[k])
+        if here.distribution != DETERMINISTIC:
+            total += log_probability(here, values[here.slot :], means[here.slot :])
+        if here.distribution == GAUSSIAN:
+            total -= here.n_values * 0.5 * math.log(2 * math.pi)
     return total
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from coagent_rl.arrays import Arrays, LearnerArrays, named
 from coagent_rl.credit.reinforce import listen
 from coagent_rl.kernel import Array, kernel, part
@@ -119,21 +117,24 @@ def posterior_scores(temperature: float, means: Array, ratios: Array, scores: Ar
 
 
 @part
-def ratios_of_layer(learner: LearnerArrays, row: int, index: int, z: Array, moved: Array, ratios: Array) -> None:
-    """`log_ratios` of hidden layer ``index`` in one row; scratch and ``ratios`` are as wide as the network."""
-    here, above = place(learner.layout, index), place(learner.layout, index + 1)
-    log_ratios(
-        above,
-        learner.constants[index + 1, TEMPERATURE],
-        weights_of(above, learner.parameters),
-        learner.parameters[above.biases : above.end],
-        learner.values[row, here.slot : here.slot + here.n_values],
-        learner.values[row, above.slot :],
-        learner.means[row, above.slot :],
-        z[: above.n_pre],
-        moved[: above.n_pre],
-        ratios[: here.n_values],
-    )
+def write_ratios(learner: LearnerArrays) -> None:
+    """`log_ratios` of all hidden layers and rows, into the signals; those of the layer above and its changes are scratch."""
+    signals, changes = learner.signals, learner.changes
+    for row in range(learner.values.shape[0]):
+        for index in range(learner.layout.shape[0] - 1):
+            here, above = place(learner.layout, index), place(learner.layout, index + 1)
+            log_ratios(
+                above,
+                learner.constants[index + 1, TEMPERATURE],
+                weights_of(above, learner.parameters),
+                learner.parameters[above.biases : above.end],
+                learner.values[row, here.slot : here.slot + here.n_values],
+                learner.values[row, above.slot :],
+                learner.means[row, above.slot :],
+                changes[row, above.slot : above.slot + above.n_pre],
+                signals[row, above.slot : above.slot + above.n_pre],
+                signals[row, here.slot : here.slot + here.n_values],
+            )
 
 
 @kernel
@@ -144,15 +145,13 @@ def learn_posterior(arrays: Arrays, reinforcements: Array, episode_starts: Array
     """
     learner = named(arrays)
     local_scores(learner)
-    width, real = learner.values.shape[1], learner.values.dtype
-    z, moved, ratios = np.empty(width, real), np.empty(width, real), np.empty(width, real)
+    write_ratios(learner)
     for row in range(learner.values.shape[0]):
         for index in range(learner.layout.shape[0] - 1):
             here = place(learner.layout, index)
             own = slice(here.slot, here.slot + here.n_values)
-            ratios_of_layer(learner, row, index, z, moved, ratios)
             temperature = learner.constants[index, TEMPERATURE]
-            posterior_scores(temperature, learner.means[row, own], ratios, learner.scores[row, own])
+            posterior_scores(temperature, learner.means[row, own], learner.signals[row, own], learner.scores[row, own])
     accumulate(learner, episode_starts)
     listen(learner, reinforcements)
     return update(learner, time)

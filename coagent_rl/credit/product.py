@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from coagent_rl.arrays import Arrays, named
-from coagent_rl.credit.posterior import ratios_of_layer
+from coagent_rl.credit.posterior import write_ratios
 from coagent_rl.credit.reinforce import listen
 from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
@@ -40,14 +38,12 @@ def learn_product(arrays: Arrays, reinforcements: Array, episode_starts: Array, 
     """
     learner = named(arrays)
     local_scores(learner)
-    width, real = learner.values.shape[1], learner.values.dtype
-    z, moved, ratios = np.empty(width, real), np.empty(width, real), np.empty(width, real)
+    write_ratios(learner)
     for row in range(learner.values.shape[0]):
         for index in range(learner.layout.shape[0] - 1):
             here = place(learner.layout, index)
             own = slice(here.slot, here.slot + here.n_values)
-            ratios_of_layer(learner, row, index, z, moved, ratios)
-            product_scores(learner.values[row, own], ratios, learner.scores[row, own])
+            product_scores(learner.values[row, own], learner.signals[row, own], learner.scores[row, own])
     accumulate(learner, episode_starts)
     listen(learner, reinforcements)
     return update(learner, time)
