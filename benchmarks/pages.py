@@ -1,0 +1,164 @@
+"""Tables in the pages are those of the results: ``python -m benchmarks.pages`` writes them into README and docs anew.
+
+A page says where: between ``<!-- table NAME -->`` and ``<!-- end of table -->`` stands what `TABLES` makes under that name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from benchmarks import map_prop, weight_max
+from benchmarks.runs import RESULTS
+from coagent_rl.registry import ALGORITHMS, algorithm_class, markdown_table
+from coagent_rl.training.files import write_text
+from coagent_rl.training.hyperparameters import shipped_environments
+
+ROOT = Path(__file__).parents[1]
+REACHED = ROOT / "coagent_rl" / "training" / "reached.yml"
+FRONT = {
+    "CartPole-v1": "CartPole-v1",
+    "Acrobot-v1": "Acrobot-v1",
+    "LunarLander-v3": "LunarLander-v3",
+    "coagent_rl/Multiplexer-v0": "multiplexer",
+}
+"""Tasks of the README's table, and how they are called there."""
+_BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", flags=re.S)
+
+
+def pages() -> list[Path]:
+    """Files that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def rows(path: Path) -> list[list[str]]:
+    """Cells of a Markdown file's first table, without its head."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def markdown(heads: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in [heads, ["---"] * len(heads), *lines])
+
+
+def committed(name: str) -> Callable[[], str]:
+    """The table that a command has written into the results, as it is there."""
+    return lambda: (RESULTS / name).read_text(encoding="utf-8")
+
+
+def front() -> str:
+    """Four tasks: return over all training episodes, published and ours; and the control."""
+    weight_max, map_prop = rows(RESULTS / "table1" / "table.md"), rows(RESULTS / "map_prop" / "table.md")
+
+    def cell(table: list[list[str]], env_id: str, method: str) -> tuple[str, str]:
+        ours, published = next(((row[3], row[4]) for row in table if row[:2] == [env_id, method]), ("", ""))
+        return ours, published
+
+    lines = []
+    for env_id, name in FRONT.items():
+        both = [cell(weight_max, env_id, "Weight Max"), cell(map_prop, env_id, "MAP Propagation")]
+        frozen, _ = cell(weight_max, env_id, "hidden units frozen, output layer tuned")
+        lines.append([name, *(value for pair in both for value in pair), frozen])
+    heads = ["task", "Weight Max", "published", "MAP Propagation", "published", "hidden units frozen"]
+    return markdown(heads, lines)
+
+
+def published(name: str, command: str) -> Callable[[], str]:
+    """Rows of a table of the benchmarks of which something was published, with the command that makes each."""
+
+    def text() -> str:
+        lines = [row for row in rows(RESULTS / name / "table.md") if row[4]]
+        keys = _method_keys(name)
+        return markdown(
+            ["task", "method", "published", "ours", "runs", "difference (s.e.)", "command"],
+            [
+                [env_id, method, theirs, ours, n, difference, f"`{command} --envs {env_id} --methods {keys[method]}`"]
+                for env_id, method, n, ours, theirs, difference, *_ in lines
+            ],
+        )
+
+    return text
+
+
+def _method_keys(name: str) -> dict[str, str]:
+    tables = {table.name: table for table in (weight_max.TABLE1, map_prop.TABLE)}
+    return {method.label: key for key, method in tables[name].methods.items()}
+
+
+def reached() -> str:
+    """What the shipped settings reached: all episodes, last 100, after training."""
+    lines = []
+    for algorithm, tasks in yaml.safe_load(REACHED.read_text(encoding="utf-8")).items():
+        for env_id, found in tasks.items():
+            numbers = (found[key] for key in ("mean_return_all_episodes", "mean_return_last_100", "final_evaluation"))
+            lines.append([env_id, f"`{algorithm_class(algorithm).__name__}`", str(found["seeds"]), *map(_number, numbers)])
+    order = list(dict.fromkeys(line[0] for line in lines))
+    lines.sort(key=lambda line: (order.index(line[0]), -float(line[3])))
+    return markdown(["task", "agent", "runs", "all episodes", "last 100", "after training"], lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def settings() -> str:
+    """Environments for which settings are shipped."""
+    found: dict[str, list[str]] = {}
+    for algorithm in ALGORITHMS:
+        for env_id in shipped_environments(algorithm):
+            found.setdefault(env_id, []).append(f"`{algorithm}`")
+    return markdown(["environment", "settings shipped for"], [[f"`{k}`", ", ".join(v)] for k, v in found.items()])
+
+
+def versions() -> str:
+    """Versions with which the runs of the tables were made."""
+    seen: dict[str, set[str]] = {}
+    for name in ("table1", "map_prop", "decentralized_ddpg"):
+        for path in sorted((RESULTS / name).rglob("seed_*.npz")):
+            with np.load(path) as file:
+                facts = json.loads(str(file["facts"])) if "facts" in file.files else {}
+            for package, version in facts.get("versions", {}).items():
+                seen.setdefault(package, set()).add(version)
+    return markdown(["package", "version"], [[package, ", ".join(sorted(found))] for package, found in seen.items()])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "agents": markdown_table,
+    "front": front,
+    "reached": reached,
+    "settings": settings,
+    "versions": versions,
+    "published_weight_max": published("table1", "python -m benchmarks.weight_max table1"),
+    "published_map_prop": published("map_prop", "python -m benchmarks.map_prop table"),
+    "table1": committed("table1/table.md"),
+    "map_prop": committed("map_prop/table.md"),
+    "decentralized_ddpg": committed("decentralized_ddpg/table.md"),
+    "correlations": committed("correlations/table.md"),
+}
+"""Name in a page → what makes the table."""
+
+
+def renewed() -> Iterator[tuple[Path, str, str]]:
+    """Pages with tables: path, text as it is, text as it should be."""
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        if _BLOCK.search(text):
+            yield path, text, _BLOCK.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main() -> None:
+    """Write all tables."""
+    for path, text, new in renewed():
+        if text != new:
+            write_text(path, new)
+            print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Tables in README and docs are what the results say."""
+
+import re
+import shutil
+
+import pytest
+
+from benchmarks import pages
+
+
+def test_tables_in_the_pages_are_those_of_the_results() -> None:
+    """If they are not: ``python -m benchmarks.pages``."""
+    found = list(pages.renewed())
+    for path, text, new in found:
+        assert text == new, path
+    names = [name for _, text, _ in found for name in re.findall(r"<!-- table (\w+) -->", text)]
+    assert sorted(names) == sorted(pages.TABLES)  # each stands once
+    assert all(text.count("<!-- table ") == text.count("<!-- end of table -->") for _, text, _ in found)
+
+
+def test_a_wrong_number_is_written_anew(tmp_path, monkeypatch) -> None:
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "weight_maximization.md"
+    shutil.copy(pages.ROOT / "docs" / page.name, page)
+    (tmp_path / "README.md").write_text("nothing to write\n", encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "| hidden units frozen" in text
+    page.write_text(re.sub(r"\| CartPole-v1 \| Weight Max \| .*", "| CartPole-v1 | Weight Max | 9999 |", text), encoding="utf-8")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    pages.main()
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_a_page_that_asks_for_an_unknown_table(tmp_path, monkeypatch) -> None:
+    (tmp_path / "README.md").write_text("<!-- table of_contents -->\n<!-- end of table -->\n", encoding="utf-8")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    with pytest.raises(KeyError, match="of_contents"):
+        list(pages.renewed())
