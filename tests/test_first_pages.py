@@ -1,0 +1,79 @@
+"""The pages that a new user reads first: their commands and code run, their numbers are the library's."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from coagent_rl import evaluate, plot, train
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {"train.py": train.main, "evaluate.py": evaluate.main, "-m coagent_rl.plot": plot.main}
+SHORT = ["--eval-freq", "-1", "--final-eval-episodes", "1"]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.S)
+
+
+def shortened(script: str, words: list[str]) -> list[str]:
+    """The command as the page has it, with less to do."""
+    if script == "evaluate.py":
+        return [*words, "--n-episodes", "1"]
+    if script != "train.py" or "--resume" in words:
+        return words
+    words = ["0-1" if word == "0-4" else word for word in words]
+    if "--optimize" in words:
+        words[words.index("--n-trials") + 1] = "2"
+        return [*words, *SHORT, "-n", "300", "--confirm", "1", "--confirm-seeds", "2000"]
+    length = [] if "-conf" in words else ["-n", "300"]  # what was tuned has its length in the file
+    return [*words, *SHORT, *length]
+
+
+def kill_when_there_is_a_checkpoint(words: list[str], folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), *words, "--eval-freq", "-1", "--save-freq", "100"]
+    running = subprocess.Popen([*command, "-n", "3000", "--final-eval-episodes", "1"], cwd=folder.parents[2])
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("rl_model_*.zip")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+
+
+def test_five_minutes(tmp_path, monkeypatch) -> None:
+    """Every command and every block of the page, in its order, in one folder."""
+    pytest.importorskip("optuna", reason="Optuna is not installed (the extra tune)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    seen = []
+    for language, text in re.findall(r"```(\w+)\n(.*?)```", page, flags=re.S):
+        if language == "python":
+            if "class SignRule" in text:
+                (tmp_path / "my_rule.py").write_text(text, encoding="utf-8")
+            else:
+                exec(text.replace("100_000", "300"), {})
+            continue
+        for line in text.splitlines():
+            script = next((name for name in COMMANDS if line.startswith(f"python {name}")), None)
+            if script is None:
+                assert line in ("make install", "source .venv/bin/activate")
+                continue
+            words = shlex.split(line.removeprefix(f"python {script}"))
+            seen.append(words)
+            if "LunarLander-v3" in words:
+                kill_when_there_is_a_checkpoint(words, tmp_path / "logs" / "weight_max" / "LunarLander-v3_1")
+            else:
+                assert COMMANDS[script](shortened(script, words)) in (0, None), line
+    assert len(seen) == 12
+    for name in ("episode.html", "episode.gif", "compare.png", "cartpole.npz"):
+        assert (tmp_path / name).stat().st_size > 1000
+    logs = tmp_path / "logs"
+    assert "frozen_layers: hidden" in (logs / "weight_max" / "CartPole-v1_2" / "config.yml").read_text()
+    assert (logs / "my_rule.SignRule" / "CartPole-v1_1" / "summary.json").is_file()
+    assert '"timesteps": 3000' in (logs / "weight_max" / "LunarLander-v3_1" / "summary.json").read_text()
