@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from benchmarks import decentralized_ddpg, speed_report, sub_critics
+from benchmarks import decentralized_ddpg, rule_drawings, speed_report, sub_critics
 from benchmarks.supervised_figures import FIGURES, draw_figure
 from coagent_rl.analysis import (
     UpdateAngles,
@@ -128,8 +128,17 @@ def speed(path: Path) -> Figure:
     return speed_report.draw(json.loads((ROOT / "benchmarks/results/speed.json").read_text(encoding="utf-8")), path)
 
 
+def rules(path: Path) -> Figure:
+    figure = rule_drawings.draw(path, rule_drawings.PANELS)
+    boxes = [Text.get_window_extent(text) for text in figure.findobj(Text) if "\n" in text.get_text()]
+    assert len(boxes) == 9
+    assert all(0 < box.x0 < box.x1 < figure.bbox.x1 and box.y0 > 0 for box in boxes)
+    assert not any(overlap(one, other) for one, other in combinations(boxes, 2))
+    return figure
+
+
 ALL = (curve, nine_curves, sweep, small_network, large_network, units, relaxation, history, rows, depth, correlation,
-       supervised, speed)  # fmt: skip
+       supervised, speed, rules)  # fmt: skip
 
 
 def texts_of(figure: Figure) -> list[Text]:

@@ -1,5 +1,6 @@
 """The pages that a new user reads first: their commands and code run, their numbers are the library's."""
 
+import math
 import re
 import shlex
 import signal
@@ -77,3 +78,43 @@ def test_five_minutes(tmp_path, monkeypatch) -> None:
     assert "frozen_layers: hidden" in (logs / "weight_max" / "CartPole-v1_2" / "config.yml").read_text()
     assert (logs / "my_rule.SignRule" / "CartPole-v1_1" / "summary.json").is_file()
     assert '"timesteps": 3000' in (logs / "weight_max" / "LunarLander-v3_1" / "summary.json").read_text()
+
+
+RULES = ("REINFORCE", "Weight Max", "posterior rule", "product rule", "straight-through")
+
+
+def logistic(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+def means_over_all_draws() -> dict[str, float]:
+    """Mean credit of the hidden unit by the page's formulas, where action 0 earns 1 and action 1 nothing."""
+    p, v, π = logistic(0.2), 0.6, {h: logistic(0.6 * h - 0.1) for h in (0, 1)}
+    means = dict.fromkeys(RULES, 0.0)
+    for h in (0, 1):
+        probability = (p if h else 1 - p) * π[h]  # of this value and action 0
+        q = p * π[1] / (p * π[1] + (1 - p) * π[0])
+        credits = (h - p, 2 * v * (1 - π[h]) * h * (h - p), q - p, (1 - π[0] / π[1]) * h * (h - p), v * (1 - π[h]))
+        for rule, credit in zip(RULES, credits, strict=True):
+            means[rule] += probability * credit
+    return means
+
+
+def test_the_neuron_by_hand_is_the_librarys(tmp_path) -> None:
+    """The page's credits are the updates that its code prints; their means are computed from the formulas."""
+    path = ROOT / "docs" / "coagent_networks.md"
+    (code,) = blocks(path, "python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed = [[float(x) for x in re.findall(r"-?\d+\.\d*", line)] for line in done.stdout.splitlines()]
+    page = path.read_text(encoding="utf-8")
+    means = means_over_all_draws()
+    for rule, (w1, w2, bias, v, output_bias) in zip(RULES, printed, strict=True):
+        (cells,) = re.findall(rf"^\| {rule} \| .* \| ([\d.]+) \| ([\d.]+) \|$", page, flags=re.M)
+        assert float(cells[0]) == w1 == bias
+        assert w2 == pytest.approx(w1 / 2, abs=1e-4)
+        assert v == output_bias == 0.3775
+        assert float(cells[1]) == round(means[rule], 4)
+    p, π, π_0 = logistic(0.2), logistic(0.5), logistic(-0.1)
+    for number in (p, 1 - p, π, 1 - π, π_0, 2 * 0.6 * (1 - π), p * π / (p * π + (1 - p) * π_0), p * (1 - p) * (π - π_0)):
+        assert f"= {number:.4f}" in page

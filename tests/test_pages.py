@@ -25,7 +25,9 @@ def test_a_wrong_number_is_written_anew(tmp_path, monkeypatch) -> None:
     (tmp_path / "README.md").write_text("nothing to write\n", encoding="utf-8")
     text = page.read_text(encoding="utf-8")
     assert "| hidden units frozen" in text
-    page.write_text(re.sub(r"\| CartPole-v1 \| Weight Max \| .*", "| CartPole-v1 | Weight Max | 9999 |", text), encoding="utf-8")
+    page.write_text(
+        re.sub(r"\| CartPole-v1 \| Weight Max \| .*", "| CartPole-v1 | Weight Max | 9999 |", text), encoding="utf-8"
+    )
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     pages.main()
     assert page.read_text(encoding="utf-8") == text
