@@ -54,8 +54,11 @@ class Rule:
 
 
 def _rule(label: str, algorithm: str, knows: str, estimator: str | None = None, **changes: Any) -> Rule:
-    frozen = {"frozen_layers": "hidden"} if "frozen_layers" in changes else {}
-    return Rule(label, algorithm, knows, changes, None if estimator is None else {"rule": estimator, **frozen})
+    if estimator is None:
+        return Rule(label, algorithm, knows, changes)
+    # As in the agents, one path an input. Two rules ask what the output drew; for the others it is exact.
+    output = "sampled" if estimator in ("posterior_rule", "product_rule") else "exact"
+    return Rule(label, algorithm, knows, changes, {"rule": estimator, "n_samples": 1, "output": output, **changes})
 
 
 OUTGOING = "outgoing weights"
@@ -70,13 +73,15 @@ RULES: dict[str, Rule] = {
     "product_rule": _rule("product rule", "product_rule", f"{OUTGOING}; what the layer above drew", "product_rule"),
     "ste_backprop": _rule("STE backprop", "ste_backprop", f"{OUTGOING}; credit of the layer above", "straight_through"),
     "hindsight": _rule("hindsight credit", "hindsight", "the action, broadcast; a model of its own"),
-    "disarm": _rule("DisARM", "disarm", "one number a layer, broadcast; a second pass a layer"),
-    "noise_based": _rule("noise-based learning", "noise_based", "one number, broadcast; a second pass"),
+    "disarm": _rule("DisARM", "disarm", "one number a layer, broadcast; a second pass a layer", "disarm"),
+    "noise_based": _rule("noise-based learning", "noise_based", "one number, broadcast; a second pass", "noise_based"),
     "synthetic_gradients": _rule(
-        "synthetic gradients", "synthetic_gradients", f"{OUTGOING}; another network, which predicts; the action, broadcast"
+        "synthetic gradients", "synthetic_gradients", f"{OUTGOING}; another network, which predicts; the action, broadcast",
+        "synthetic_gradients",
     ),
     "equilibrium_propagation": _rule(
-        "equilibrium propagation", "equilibrium_propagation", f"{OUTGOING}, neighbours' values; a second, settling pass"
+        "equilibrium propagation", "equilibrium_propagation", f"{OUTGOING}, neighbours' values; a second, settling pass",
+        "equilibrium_propagation",
     ),
     "feedback_alignment": _rule(
         "feedback alignment", "feedback_alignment", "the output's errors, broadcast through weights of its own",
@@ -101,8 +106,8 @@ class Task:
 
 TASKS = {
     MULTIPLEXER: Task("multiplexer", 100_000, 40_000),
-    "CartPole-v1": Task("CartPole", 50_000, 25_000),
-    "Acrobot-v1": Task("Acrobot", 50_000, 25_000),
+    "CartPole-v1": Task("CartPole", 40_000, 20_000),
+    "Acrobot-v1": Task("Acrobot", 40_000, 20_000),
     DIGITS: Task("digits", 20, 10),
     "LunarLander-v3": Task("LunarLander", 100_000, 50_000, most_seeds=5),
 }
