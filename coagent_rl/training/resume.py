@@ -51,8 +51,6 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     from coagent_rl.training.checkpoints import checkpoints
     from coagent_rl.training.run import Options
 
-    for path in folder.glob(".*.partial*"):  # what was being written when the run was killed
-        path.unlink()
     there = checkpoints(folder)
     options = Options(
         folder=folder,
@@ -67,7 +65,7 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     )
     where = f"from step {max(there)}" if there else "from its beginning, for it has no checkpoint yet"
     print(f"Going on with {algorithm} on {env_id} (seed {kept['seed']}) in {folder}, {where}")
-    train_in(algorithm, env_id, config["settings"], kept["seed"], options)
+    train_in(algorithm, env_id, config["settings"], kept["seed"], options, is_new=False)
 
 
 def _read_arguments(folder: Path) -> dict[str, Any]:
