@@ -9,9 +9,8 @@ from importlib import resources
 from importlib.util import find_spec
 from typing import Any
 
-import yaml
-
 from coagent_rl.registry import algorithm_class, check_algorithm, import_own, nearest
+from coagent_rl.training.reading import yaml_from
 
 RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}
 """Keys that say how to train; all others are constructor arguments of the algorithm."""
@@ -203,9 +202,9 @@ def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, A
         else:
             with open(file, encoding="utf-8") as handle:
                 text = handle.read()
-        table = _with_numbers(yaml.safe_load(text))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"The hyperparameters in {source} cannot be read: {error}") from error
+    table = _with_numbers(yaml_from(text, source))
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise ValueError(f"{source} must map environment ids to settings.")
     return table, source
@@ -286,7 +285,7 @@ def _literal(text: str) -> Any:
         return words[text.lower()]
     try:
         return _from_node(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # the last two of one nested too deeply
         if text.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
             return text
         raise ValueError from None
