@@ -268,6 +268,8 @@ def _load(
         if isinstance(error, ValueError) and any(said.startswith(name) for name in kwargs):
             raise
         raise ValueError(f"No model can be made of {where}, member {DATA}: {said}") from error
+    if env is None:
+        model.policy.normaliser = normaliser
     try:
         model.set_parameters(parameters)
     except WRONG as error:

@@ -79,6 +79,34 @@ def _one_hot(space: spaces.Discrete | spaces.MultiDiscrete, given: np.ndarray, s
     return inputs
 
 
+def described_observations(space: spaces.Space[Any]) -> list[dict[str, Any]]:
+    """What `encode` does, as JSON: the parts of the network's inputs, see `coagent_rl.exported.inputs_of`.
+
+    Each has its ``key`` in a `Dict`, None otherwise, its ``shape``, and for one-hot inputs ``sizes`` and ``start``.
+    """
+    if isinstance(space, spaces.Dict):
+        return [{**described_observations(part)[0], "key": key} for key, part in space.spaces.items()]
+    described: dict[str, Any] = {"key": None, "shape": list(space.shape or ()), "sizes": None, "start": None}
+    if isinstance(space, spaces.Discrete):
+        described.update(sizes=[int(space.n)], start=[int(space.start)])
+    if isinstance(space, spaces.MultiDiscrete):
+        described.update(sizes=space.nvec.reshape(-1).tolist(), start=np.asarray(space.start).reshape(-1).tolist())
+    return [described]
+
+
+def described_actions(space: spaces.Space[Any], kind: str) -> dict[str, Any]:
+    """How outputs become actions, as JSON, see `coagent_rl.exported.actions_of`; ``kind`` is its ``map``."""
+    sizes = space.nvec.reshape(-1).tolist() if isinstance(space, spaces.MultiDiscrete) else [2] * n_actions(space)
+    start = np.asarray(getattr(space, "start", 0)).tolist()
+    return {
+        "map": kind,
+        "shape": list(space.shape or ()),
+        "sizes": sizes,
+        "start": start,
+        "dtype": np.dtype(space.dtype).name,
+    }
+
+
 def batch_of_one(observation: Any) -> Any:
     """An observation as the batch that holds it alone."""
     if isinstance(observation, Mapping):
