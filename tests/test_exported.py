@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from test_spaces import ACTIONS, OBSERVATIONS, Target
 
 from coagent_rl import WeightMax, exported
 from coagent_rl.agents.noisy import BoundedPolicy
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.exported import REPEATABLE, ExportedAgent
 from coagent_rl.registry import ALGORITHMS, algorithm_class
-from test_spaces import ACTIONS, OBSERVATIONS, Target
 
 ALONE = """
 import json, sys

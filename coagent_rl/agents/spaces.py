@@ -13,6 +13,10 @@ FORBIDDEN = -1e30
 """Bias of a level that an action does not have: its probability is exactly zero, and so are its score and every update."""
 
 
+class NestedSpaceError(ValueError, NotImplementedError):
+    """A `Dict` of observations holds another one: a NotImplementedError, as in Stable-Baselines3."""
+
+
 def observation_size(space: spaces.Space[Any]) -> int:
     """Number of network inputs for an observation space.
 
@@ -20,11 +24,12 @@ def observation_size(space: spaces.Space[Any]) -> int:
     `Dict` stand side by side in its own order: as in Stable-Baselines3.
 
     Raises:
+        NestedSpaceError: for a `Dict` in a `Dict`.
         ValueError: for images, and any other space.
     """
     if isinstance(space, spaces.Dict) and space.spaces:
         if any(isinstance(part, spaces.Dict | spaces.Tuple) for part in space.spaces.values()):
-            raise ValueError(f"Observation space {space} is not supported: a Dict must not hold other Dicts or Tuples.")
+            raise NestedSpaceError(f"Observation space {space} is not supported: a Dict must not hold Dicts or Tuples.")
         return sum(observation_size(part) for part in space.spaces.values())
     if is_image_space(space):
         raise ValueError(
