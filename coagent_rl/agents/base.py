@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
-from coagent_rl.agents.logs import record_training, remembered, run_name
+from coagent_rl.agents.logs import record_learning, record_training, remembered, run_name
 from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.networks.forward import forward
@@ -108,6 +108,7 @@ class CoagentAlgorithm(Construction):
         callback.on_rollout_end()
         if log_interval is not None and self.num_timesteps > max(self._logged[1], self._num_timesteps_at_start):
             self._log()
+            record_learning(self)  # what was dumped is gone from the logger, where users look for it
         callback.on_training_end()
         return self
 
@@ -154,7 +155,7 @@ class CoagentAlgorithm(Construction):
         is_asked = not is_nothing(callback)
         learn_from, encode, n_envs, block = self._learn_from, self._encode, self.n_envs, noise.block
 
-        while self.num_timesteps < total_timesteps:
+        while self.num_timesteps < total_timesteps or self._is_between_updates():
             if noise.cursor >= len(block):
                 noise.cursor = 0
                 self._draw_noise(noise)
@@ -182,7 +183,6 @@ class CoagentAlgorithm(Construction):
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
             learn_from(observations, learned, ends, terminated, ignored, episode_starts)
             self.num_timesteps += n_envs
-            self._n_updates += 1
 
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
@@ -208,6 +208,10 @@ class CoagentAlgorithm(Construction):
                 f"{self.observation_space} were expected."
             )
         return inputs
+
+    def _is_between_updates(self) -> bool:
+        """Whether there are steps to be finished before training may end; only where it goes step by step."""
+        return False
 
     def _episodes_ended(self) -> None:
         """Do what is to be done after steps with which episodes ended; only where training goes step by step."""
@@ -245,6 +249,7 @@ class CoagentAlgorithm(Construction):
         self.recent_errors.append(critic.td_errors.tobytes())
         if not self.rule(actor.arrays, critic.reinforcements, episode_starts, time):
             self._raise_diverged(self._rule_diverged(), rewards)
+        self._n_updates += 1
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
