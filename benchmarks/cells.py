@@ -1,7 +1,7 @@
 """Three agents on six tasks at the shipped settings, and what their networks reach with hidden layers that do not learn.
 
-``python -m benchmarks.cells --n-jobs 1``. Runs of the other tables that were made with the very same settings are read, not made
-again; the rest lies in ``results/cells``.
+``python -m benchmarks.cells --n-jobs 1``. Runs of the other tables that were made with the very same settings are read, not
+made again; the rest lies in ``results/cells``.
 """
 
 from __future__ import annotations
@@ -41,18 +41,11 @@ MADE: dict[tuple[str, str], tuple[Table, tuple[str, ...]]] = {
     ("decentralized_ddpg", LEARNED): (decentralized_ddpg.TABLE, ("compatible", "quadratic")),
     ("decentralized_ddpg", FROZEN): (decentralized_ddpg.TABLE, ("frozen",)),
 }
-"""Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are read as
-they are, a stronger control than the shipped rate."""
+"""Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are read
+as they are, a stronger control than the shipped rate."""
 TUNED_CONTROLS = ("weight_max", "map_prop")
 
-DEFAULT_STEPS = {
-    CARTPOLE: 100_000,
-    ACROBOT: 100_000,
-    LANDER: 100_000,
-    CAR: 100_000,
-    CONTINUOUS: 100_000,
-    MULTIPLEXER: 200_000,
-}
+DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
 """Length of the runs without any settings."""
 SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3)}
 FEWER: dict[tuple[str, str, str], range] = {}

@@ -1,7 +1,8 @@
 """Searches for settings of the cells that had none: ``python -m benchmarks.searches weight_max-MountainCar-v0``.
 
-Every search has as many random trials, each trained with the seeds 1000 and 1001; the best three are trained again with fresh
-seeds, by which one is named. All trials are kept in ``results/tuning``, and what the best ones did on fresh seeds beside them.
+Every search has as many random trials, each trained with the seeds 1000 and 1001; the best three are trained again with
+fresh seeds, by which one is named. All trials are kept in ``results/tuning``, and what the best ones did on fresh seeds
+beside them.
 """
 
 from __future__ import annotations

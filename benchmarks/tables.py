@@ -19,7 +19,7 @@ from coagent_rl.analysis.known import PUBLISHED, window_of
 from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override, parse_seeds
 
 THEN = Path(__file__).parent / "settings_then.yml"
-"""Settings that were shipped when tables were made and have been replaced by better ones since: algorithm → environment id."""
+"""Settings that were shipped when tables were made, and have been replaced since: algorithm → environment id."""
 
 
 @cache

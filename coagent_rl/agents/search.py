@@ -121,8 +121,8 @@ def persistence(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
 def actor_critic(
     trial: Trial, settings: Mapping[str, Any], ranges: RateRanges = ANY_RULE, has_traces: bool = True
 ) -> dict[str, Any]:
-    """Suggest what every agent has: rates of actor and critic, λ of both, γ, the temperature of the output layer, and how long
-    noise stays."""
+    """Suggest what every agent has: rates of actor and critic, λ of both, γ, the temperature of the output layer, and how
+    long noise stays."""
     drawn = {**actor_space(trial, settings, ranges), **critic_space(trial, settings, TD_CRITIC)}
     if has_traces:
         drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.0, 0.8, 0.9))
