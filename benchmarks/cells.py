@@ -41,8 +41,8 @@ MADE: dict[tuple[str, str], tuple[Table, tuple[str, ...]]] = {
     ("decentralized_ddpg", LEARNED): (decentralized_ddpg.TABLE, ("compatible", "quadratic")),
     ("decentralized_ddpg", FROZEN): (decentralized_ddpg.TABLE, ("frozen",)),
 }
-"""Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are read
-as they are, a stronger control than the shipped rate."""
+"""Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are
+read as they are, a stronger control than the shipped rate."""
 TUNED_CONTROLS = ("weight_max", "map_prop")
 
 DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}

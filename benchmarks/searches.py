@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.runs import RESULTS
+from coagent_rl import MAPProp, WeightMax
+from coagent_rl.agents.search import Trial, digits, persistence
 
 N_TRIALS = 16
 TUNING_SEEDS = (1000, 1001)
@@ -27,59 +29,89 @@ class Search:
 
     Attributes:
         base: settings that draws replace.
-        fixed: settings that no draw replaces.
         objective: see `coagent_rl.training.tuning.tune`.
     """
 
     algorithm: str
     env_id: str
     base: Mapping[str, Any]
-    fixed: Mapping[str, Any]
     objective: str = "average"
 
 
 HELD = {"noise_persistence": [0.5, 0.5, 0.95]}
 BOTH, OBSERVATIONS = {"norm_obs": True, "norm_reward": True}, {"norm_obs": True, "norm_reward": False}
-CAR, CONTINUOUS, MULTIPLEXER = "MountainCar-v0", "MountainCarContinuous-v0", "coagent_rl/Multiplexer-v0"
-MAP_PROP_VARIANCES = {"variance": [0.03, 0.1], "critic_variance": [0.03, 0.1, 0.1]}
-CONTINUOUS_VARIANCES = {"variance": [0.03, 0.1, 0.5], "critic_variance": [0.03, 0.1, 0.1]}
+CAR, CONTINUOUS = "MountainCar-v0", "MountainCarContinuous-v0"
+
+
+def near(trial: Trial, settings: Mapping[str, Any], temperatures: Sequence[float]) -> dict[str, Any]:
+    """Suggest around settings that are known to find the goal: rates up to three times smaller or larger, the scale of
+    rewards, the output's temperature, traces, and how long noise stays."""
+    drawn: dict[str, Any] = {}
+    for name in ("actor_learning_rate", "critic_learning_rate"):
+        factors = [trial.suggest_float(f"{name}.{k}", 1 / 3, 3.0, log=True) for k in range(len(settings[name]))]
+        drawn[name] = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
+    drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.5, 0.8, 0.9, 0.97))
+    drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.97))
+    drawn["temperature"] = trial.suggest_categorical("temperature", temperatures)
+    drawn["normalize"] = {"norm_obs": True, "norm_reward": trial.suggest_categorical("norm_reward", (True, False))}
+    return {**drawn, "policy_kwargs": persistence(trial, settings)}
+
+
+class NearWeightMax(WeightMax):
+    """Weight Max, searched around its base."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `near`."""
+        return near(trial, settings, (1.0, 2.0, 4.0))
+
+
+class NearMAPProp(MAPProp):
+    """MAP Propagation, searched around its base."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `near`; MountainCarContinuous has Gaussian outputs, without a temperature."""
+        return near(trial, settings, (1.0, 2.0, 4.0))
+
+
+WEIGHT_MAX_CAR = {
+    "n_episodes": 1000,
+    "normalize": OBSERVATIONS,
+    "actor_learning_rate": [1.9e-2, 6.3e-3, 4.1e-4],
+    "critic_learning_rate": [9.9e-3, 5.7e-5, 5.7e-5],
+    "gamma": 0.99,
+    "policy_kwargs": HELD,
+}
+MAP_PROP_CAR = {
+    "n_episodes": 500,
+    "normalize": OBSERVATIONS,
+    "actor_learning_rate": [6.3e-3, 9.5e-5, 9.5e-5],
+    "critic_learning_rate": [4.9e-3, 5.6e-6, 8.1e-7],
+    "gamma": 0.99,
+    "policy_kwargs": {"variance": [0.03, 0.1], "critic_variance": [0.03, 0.1, 0.1], **HELD},
+}
+MAP_PROP_CONTINUOUS = {
+    "n_timesteps": 60_000,
+    "normalize": OBSERVATIONS,
+    "actor_learning_rate": [4.0e-3, 4.0e-6, 4.0e-8],
+    "critic_learning_rate": [1.0e-2, 1.0e-5, 1.0e-6],
+    "gamma": 0.99,
+    "policy_kwargs": {"variance": [0.03, 0.1, 0.5], "critic_variance": [0.003, 0.01, 0.05], **HELD},
+}
+SMALL = {"normalize": True, "policy_kwargs": {"net_arch": [64]}}
 
 SEARCHES: dict[str, Search] = {
     f"weight_max-{CONTINUOUS}": Search(
-        "weight_max", CONTINUOUS, {"n_timesteps": 100_000, "normalize": BOTH, "policy_kwargs": HELD}, {}
+        "weight_max", CONTINUOUS, {"n_timesteps": 100_000, "normalize": BOTH, "policy_kwargs": HELD}
     ),
-    f"weight_max-{CAR}": Search(
-        "weight_max", CAR, {"n_episodes": 2000, "normalize": BOTH, "policy_kwargs": HELD}, {"gamma": 0.99}
-    ),
-    f"map_prop_held-{CAR}": Search(
-        "map_prop",
-        CAR,
-        {"n_episodes": 500, "normalize": BOTH, "policy_kwargs": {**MAP_PROP_VARIANCES, **HELD}},
-        {"gamma": 0.99},
-    ),
-    f"map_prop_held-{CONTINUOUS}": Search(
-        "map_prop",
-        CONTINUOUS,
-        {"n_timesteps": 60_000, "normalize": BOTH, "policy_kwargs": {**CONTINUOUS_VARIANCES, **HELD}},
-        {"gamma": 0.99},
-    ),
+    f"weight_max-{CAR}": Search("benchmarks.searches:NearWeightMax", CAR, WEIGHT_MAX_CAR),
+    f"map_prop_held-{CAR}": Search("benchmarks.searches:NearMAPProp", CAR, MAP_PROP_CAR),
+    f"map_prop_held-{CONTINUOUS}": Search("benchmarks.searches:NearMAPProp", CONTINUOUS, MAP_PROP_CONTINUOUS),
     "decentralized_ddpg-CartPole-v1": Search(
-        "decentralized_ddpg",
-        "CartPole-v1",
-        {"n_timesteps": 150_000, "normalize": True, "policy_kwargs": {"net_arch": [64]}},
-        {},
-        "final",
+        "decentralized_ddpg", "CartPole-v1", {"n_timesteps": 150_000, **SMALL}, "final"
     ),
-    "decentralized_ddpg-Acrobot-v1": Search(
-        "decentralized_ddpg",
-        "Acrobot-v1",
-        {"n_timesteps": 150_000, "normalize": True, "policy_kwargs": {"net_arch": [64]}},
-        {},
-        "final",
-    ),
-    f"decentralized_ddpg-{MULTIPLEXER}": Search(
-        "decentralized_ddpg", MULTIPLEXER, {"n_timesteps": 200_000, "policy_kwargs": {"net_arch": [64, 32]}}, {}, "final"
-    ),
+    "decentralized_ddpg-Acrobot-v1": Search("decentralized_ddpg", "Acrobot-v1", {"n_timesteps": 150_000, **SMALL}, "final"),
 }
 """By the name of its file. The base holds what the hints of earlier runs say: noise that stays, normalised observations."""
 
@@ -96,6 +128,7 @@ def run(name: str) -> None:
         lines = [
             {
                 "trial": trial.number,
+                "state": trial.state,
                 "score": trial.score,
                 "means": list(trial.scores.values()),
                 **{key: search.base[key] for key in ("n_episodes", "n_timesteps") if key in search.base},
@@ -111,10 +144,10 @@ def run(name: str) -> None:
         search.env_id,
         N_TRIALS,
         settings=search.base,
-        fixed=search.fixed,
+        n_startup_trials=4,
         objective=search.objective,
         sampler="random",
-        pruner="none",
+        pruner="median",
         tuning_seeds=TUNING_SEEDS,
         confirm_seeds=CONFIRM_SEEDS,
         n_confirmed=N_CONFIRMED,
