@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from benchmarks import decentralized_ddpg, map_prop, weight_max
@@ -19,12 +20,18 @@ from coagent_rl.training.hyperparameters import load_hyperparameters, override, 
 
 CARTPOLE, ACROBOT, LANDER, CAR = "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MountainCar-v0"
 CONTINUOUS, MULTIPLEXER = "MountainCarContinuous-v0", "coagent_rl/Multiplexer-v0"
+PAGE = Path(__file__).parents[1] / "docs" / "cells.md"
 LEVELS = {CARTPOLE: 475.0, ACROBOT: -100.0, LANDER: 150.0, CAR: -130.0, CONTINUOUS: 90.0, MULTIPLEXER: 0.9}
 """Task → the mean final score from which its cell counts as reached."""
 
 AGENTS = {"weight_max": "Weight Max", "map_prop": "MAP Propagation", "decentralized_ddpg": "Decentralized DDPG"}
 LEARNED, FROZEN, DEFAULTS = "learned", "frozen", "defaults"
 KINDS = (LEARNED, FROZEN, DEFAULTS)
+
+BACKPROP = {"ste_backprop": "STE backprop", "backprop": "Backprop (ReLU)"}
+"""Rows of table 1 on the same network, tuned."""
+ARTIFICIAL_DOPAMINE = {CARTPOLE: "≈ 495", ACROBOT: "≈ -70", LANDER: "≈ 265", CAR: "≈ -110"}
+"""Final scores after a million steps, with replay, read off the figure of Guan et al. (2024)."""
 
 FREEZE: dict[str, dict[str, Any]] = {
     "weight_max": {"frozen_layers": "hidden"},
@@ -119,16 +126,58 @@ def markdown(kind: str = LEARNED) -> str:
     return "\n".join(lines) + "\n"
 
 
+def flagship() -> str:
+    """Per task the agent with the best final score, beside backprop on the same network and what was published elsewhere."""
+    heads = ["task", "best of the three", "runs", "final score", "95 % interval", "all episodes"]
+    heads += [f"{label}: {number}" for label in BACKPROP.values() for number in ("final score", "all episodes")]
+    lines = [f"| {' | '.join([*heads, 'Artificial Dopamine'])} |", "|---" * (len(heads) + 1) + "|"]
+    for env_id in LEVELS:
+        digits = 3 if env_id == MULTIPLEXER else 1
+        found = {agent: statistics(runs_of(agent, env_id, LEARNED)) for agent in AGENTS}
+        there = {agent: cell for agent, cell in found.items() if cell is not None}
+        best = max(there, key=lambda agent: there[agent]["final"][0])
+        cells = [env_id, AGENTS[best], str(there[best]["n"]), *numbers(there[best]["final returns"], digits)]
+        cells.append("{:.{d}f} ± {:.{d}f}".format(*there[best]["all"], d=digits))
+        for method in BACKPROP:
+            is_there = env_id in weight_max.TABLE1.tasks
+            other = statistics(weight_max.TABLE1.runs(method, env_id, range(10))) if is_there else None
+            for key in ("final", "all"):
+                cells.append("" if other is None else "{:.{d}f} ± {:.{d}f}".format(*other[key], d=digits))
+            if other is not None and other["n"] < 10:
+                cells[-2] += f" ({other['n']} runs)"
+        cells.append(ARTIFICIAL_DOPAMINE.get(env_id, ""))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "table.md": markdown,
+    "defaults.md": lambda: markdown(DEFAULTS),
+    "flagship.md": flagship,
+}
+"""File → what makes it of the runs that are there."""
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew: what stands between a comment with a table's name and ``<!-- end -->``."""
+    for name, make in TABLES.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        if mark:
+            text = before + mark + make() + rest[rest.index("<!-- end -->") :]
+    return text
+
+
 def write() -> None:
-    """Write the tables of the runs that are there."""
+    """Write the tables of the runs that are there, and the page that shows them."""
     from coagent_rl.training.files import write_text
 
     folder = RESULTS / "cells"
     folder.mkdir(exist_ok=True)
-    for name, kind in (("table.md", LEARNED), ("defaults.md", DEFAULTS)):
-        text = markdown(kind)
+    for name, make in TABLES.items():
+        text = make()
         write_text(folder / name, text)
         print(text)
+    write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
