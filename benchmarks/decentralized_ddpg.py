@@ -19,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.runs import RESULTS, Run, execute_all, read
 from benchmarks.sub_critics import correlation
-from benchmarks.tables import Method, Table, interval, parse, statistics
+from benchmarks.tables import Method, Table, base_settings, interval, parse, statistics
 from coagent_rl import DecentralizedDDPG
 from coagent_rl.analysis.known import possible_range
 from coagent_rl.analysis.style import INK, applied, footnote, looks, save_figure
@@ -210,7 +210,7 @@ def variants(env_id: str, depth: int) -> dict[str, dict[str, Any]]:
 
 def depth_runs(env_id: str, variant: str, depth: int, seeds: Sequence[int]) -> list[Run]:
     """Return the runs of one curve: a critic kind with so many hidden layers."""
-    shipped = load_hyperparameters(DDPG, env_id)
+    shipped = base_settings(DDPG, env_id)
     rate = float(np.ravel(shipped.get("actor_learning_rate", 1e-4))[-1])
     settings = {
         **shipped,

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from benchmarks.runs import RESULTS, Run, execute_all, read
 from coagent_rl.analysis.known import PUBLISHED, window_of
 from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override, parse_seeds
+
+THEN = Path(__file__).parent / "settings_then.yml"
+"""Settings that were shipped when tables were made, and have been replaced since: algorithm → environment id."""
+
+
+@cache
+def settings_then() -> dict[str, dict[str, dict[str, Any]]]:
+    """Read `THEN`."""
+    return dict(yaml.safe_load(THEN.read_text(encoding="utf-8")))
+
+
+def base_settings(algorithm: str, env_id: str) -> dict[str, Any]:
+    """What the tables of the papers start from: the settings shipped then, or now where they are the same."""
+    then = settings_then().get(algorithm, {}).get(env_id)
+    return load_hyperparameters(algorithm, env_id) if then is None else deepcopy(then)
 
 
 @dataclass(frozen=True)
@@ -122,7 +140,7 @@ class Table:
         """What a cell is trained with."""
         row = self.methods[method]
         changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), **self.tasks[env_id]}
-        return override(load_hyperparameters(row.settings, env_id), changes)
+        return override(base_settings(row.settings, env_id), changes)
 
     def runs(self, method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
         """Return the runs of a cell; none where the method is not defined."""

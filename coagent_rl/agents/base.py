@@ -60,6 +60,33 @@ class CoagentAlgorithm(Construction):
         ValueError: for unsupported spaces, learning rates that do not match the layers, or other values out of range.
     """
 
+    @classmethod
+    def tuned(cls: type[SelfCoagent], env_id: str, seed: int | None = None) -> SelfCoagent:
+        """The agent with the settings that are shipped for an environment, in that environment, as ``train.py`` makes it.
+
+        Wrappers and normalisation that the settings name are put around the environment: it is ``model.get_env()``. With the
+        same seed, ``learn`` gives the same bits as ``train.py``. How long the settings train, `shipped_settings` says.
+
+        Args:
+            env_id: one of those that ``train.py --list`` names for the agent; a subclass has the settings of its parent.
+            seed: of parameters, units' noise and environment.
+
+        Raises:
+            ValueError: if no settings are shipped for the agent or the environment; it lists those that are.
+
+        Example:
+            >>> from coagent_rl import WeightMax
+            >>> WeightMax.tuned("CartPole-v1", seed=0).learn(1_000).critic_lambda
+            0.8
+        """
+        from coagent_rl.training.environments import make_environments, normalised
+        from coagent_rl.training.hyperparameters import RUN_KEYS, shipped_settings
+
+        settings = shipped_settings(cls, env_id)
+        env = make_environments(env_id, 1, seed, {}, settings.get("env_wrapper"))
+        arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
+        return cls("MlpPolicy", normalised(env, settings.get("normalize")), seed=seed, **arguments)
+
     # ------------------------------------------------------------------ training
 
     def learn(

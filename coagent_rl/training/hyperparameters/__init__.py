@@ -9,7 +9,7 @@ from importlib import resources
 from importlib.util import find_spec
 from typing import Any
 
-from coagent_rl.registry import algorithm_class, check_algorithm, import_own, nearest
+from coagent_rl.registry import ALGORITHMS, algorithm_class, check_algorithm, import_own, nearest
 from coagent_rl.training.reading import yaml_from
 
 RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}
@@ -189,6 +189,22 @@ def has_settings(algorithm: str, env_id: str) -> bool:
 def shipped_environments(algorithm: str) -> list[str]:
     """Environments for which the package's own file has settings, in its order."""
     return [env_id for env_id in _read_table(algorithm, None)[0] if env_id != "default"]
+
+
+def shipped_settings(kind: type[Any], env_id: str) -> dict[str, Any]:
+    """Settings that the package ships for an agent's class, or the nearest of its parents, on this very environment.
+
+    Raises:
+        ValueError: where there are none; it lists those that there are.
+    """
+    names = {target: name for name, target in ALGORITHMS.items()}
+    targets = [f"{parent.__module__}:{parent.__qualname__}" for parent in kind.__mro__]
+    algorithm = next((names[target] for target in targets if target in names), None)
+    shipped = [] if algorithm is None else shipped_environments(algorithm)
+    if algorithm is None or env_id not in shipped:
+        there = f"There are some for {', '.join(shipped)}." if shipped else "There are none for any."
+        raise ValueError(f"No settings of {kind.__name__} are shipped for the environment {env_id!r}. {there}")
+    return load_hyperparameters(algorithm, env_id)
 
 
 def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, Any]], str]:
