@@ -339,6 +339,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds, command = parse_seeds(given.seeds), " ".join(["python -m benchmarks.rules", *(argv or sys.argv[1:])])
     jobs = (delayed(make)(name, env_id, given.trials, seeds, command) for env_id, name in product(given.tasks, given.rules))
     Parallel(n_jobs=given.n_jobs)(jobs)
+    from benchmarks.rules_table import write
+
+    write(seeds)
 
 
 if __name__ == "__main__":
