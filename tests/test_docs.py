@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import math
 import pkgutil
 import re
@@ -10,6 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common import callbacks, vec_env
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 import coagent_rl
 from coagent_rl.analysis.known import TASKS
@@ -119,8 +125,22 @@ def test_commands_for_the_zoo(tmp_path) -> None:
 
 
 def test_stable_baselines3(tmp_path) -> None:
-    (block,) = code_blocks(ROOT / "docs" / "stable_baselines3.md")
-    assert run(block, tmp_path) == "3000 True\n"
+    rates, replay = code_blocks(ROOT / "docs" / "stable_baselines3.md")
+    assert run(rates, tmp_path) == "3000 True\n"
+    assert run(replay, tmp_path) == "400 200 38\n"
+
+
+def test_every_feature_of_stable_baselines3_is_on_the_page() -> None:
+    """Arguments of all its algorithms and of their policies, methods, callbacks and wrappers."""
+    text = (ROOT / "docs" / "stable_baselines3.md").read_text(encoding="utf-8")
+    kinds = [A2C, PPO, DQN, DDPG, TD3, SAC, ActorCriticPolicy]
+    names = {name for kind in kinds for name in inspect.signature(kind).parameters if name[0] != "_"}
+    names |= {name for name in dir(OffPolicyAlgorithm) if name[0] != "_"} - {"policy_aliases"}
+    found = [name for name, kind in vars(callbacks).items() if inspect.isclass(kind) and issubclass(kind, BaseCallback)]
+    names |= {*found, *vec_env.__all__} - {"CloudpickleWrapper", "VecEnv"}
+    names -= {"observation_space", "action_space", "lr_schedule"}
+    assert len(names) > 90
+    assert not [name for name in sorted(names) if not re.search(rf"\b{name}\b", text)]
 
 
 def test_comparing() -> None:
