@@ -1,4 +1,4 @@
-"""The picture in the README: ``python -m benchmarks.pictures --overwrite``."""
+"""The picture of a trained network: ``python -m benchmarks.pictures --overwrite``."""
 
 from __future__ import annotations
 

@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--trust", action="store_true", help="run code that a model or a run's files bring, by pickle or import")
     p.add_argument("--final-eval-episodes", type=int, default=100, help="evaluation after training; 0 for none")
     p.add_argument("-P", "--progress", action="store_true", help="show a progress bar with the running return")
+    p.add_argument("--render", action="store_true", help="show training in a window, at the environment's own speed")
     p.add_argument("--verbose", type=int, default=0, help="1 prints what Stable-Baselines3 logs")
     p.add_argument("--list", action="store_true", help="show agents, and the environments with settings for each")
     p.add_argument("--version", action="version", version=f"coagent-rl {coagent_rl.__version__}")
@@ -134,12 +135,24 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
         raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
     env_changes = parse_pairs(arguments.env_kwargs)
     check_env_kwargs(env_id, env_changes)
+    if arguments.render:
+        check_window(arguments, env_id)
     replaced, changes = parse_pairs(arguments.hyperparams), changes_of(arguments)
     if changes.get("n_timesteps") is not None and changes.get("n_episodes") is not None:
         raise ValueError("Give --n-timesteps or --n-episodes, not both.")
     check_keys(replaced, algorithm, "-params")  # only now: it imports the algorithm, which takes seconds
     settings, env_kwargs = starting_point(arguments, algorithm, env_id, config, changes)
     return algorithm, env_id, override(settings, changes), {**env_kwargs, **env_changes}
+
+
+def check_window(arguments: argparse.Namespace, env_id: str) -> None:
+    """Refuse ``--render`` where there would be no window, or many."""
+    from coagent_rl.evaluate import can_be_drawn
+
+    if arguments.seeds is not None or arguments.optimize or arguments.n_envs > 1:
+        raise ValueError("--render shows one environment of one run: it goes with none of --seeds, --optimize and --n-envs.")
+    if not can_be_drawn(env_id, "human"):
+        raise ValueError(f"{env_id} cannot be shown in a window.")
 
 
 def changes_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -182,6 +195,7 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
         trained_agent=arguments.trained_agent,
         final_eval_episodes=arguments.final_eval_episodes,
         progress=arguments.progress,
+        render=arguments.render,
         verbose=arguments.verbose,
         trust=arguments.trust,
     )

@@ -1,8 +1,13 @@
 """Networks of which not everything is said, and classes that inherit from agents."""
 
+import inspect
+import pydoc
+import re
+
 import pytest
 
-from coagent_rl import NodePerturbation, WeightMax
+from coagent_rl import NodePerturbation, Reinforce, WeightMax
+from coagent_rl.registry import ALGORITHMS, algorithm_class
 
 SMALL = {"net_arch": {"pi": [8, 6], "vf": [8]}}
 
@@ -39,3 +44,41 @@ def test_subclasses_load_the_files_of_their_parents(tmp_path) -> None:
     assert Heir.load(tmp_path / "heir").num_timesteps == 60
     with pytest.raises(ValueError, match="a model of Heir, not of WeightMax"):
         WeightMax.load(tmp_path / "heir")
+
+
+class Slow(WeightMax):
+    """Weight Max with a patience.
+
+    Args:
+        patience: of its own.
+    """
+
+    def __init__(self, *args, patience=3, norm_order=1.0, **kwargs):
+        self.patience = patience
+        super().__init__(*args, norm_order=norm_order, **kwargs)
+
+
+class Closed(Reinforce):
+    def __init__(self, policy, env, seed=None):
+        super().__init__(policy, env, seed=seed)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_help_shows_all_arguments(name) -> None:
+    """Each is in the signature and explained in the text; `help` prints both."""
+    kind = algorithm_class(name)
+    text, arguments = pydoc.plain(pydoc.render_doc(kind)), inspect.signature(kind).parameters
+    assert {"policy", "env", "gamma", "actor_lambda", "frozen_layers", "policy_kwargs", "seed"} <= set(arguments)
+    assert not any(parameter.kind == parameter.VAR_KEYWORD for parameter in arguments.values())
+    for argument in arguments:
+        if argument != "_init_setup_model":
+            assert re.search(rf"^ \| +([a-z_]+, )*{argument}(, [a-z_]+)*: \S", text, flags=re.M), argument
+
+
+def test_signatures_of_classes_of_ones_own() -> None:
+    arguments = inspect.signature(Slow).parameters
+    assert [arguments[name].default for name in ("patience", "norm_order", "trace_form")] == [3, 1.0, "synchronous"]
+    assert {"gamma", "policy", "env"} <= set(arguments)
+    assert "Args of WeightMax:\n    norm_order: p ≥ 1" in Slow.__doc__
+    assert list(inspect.signature(Closed).parameters) == ["policy", "env", "seed"]
+    assert make(Slow, patience=5).patience == 5

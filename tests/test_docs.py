@@ -66,10 +66,11 @@ def test_links_and_placeholders(path) -> None:
 
 
 def test_readme(tmp_path) -> None:
-    blocks = code_blocks(ROOT / "README.md")
-    assert blocks
-    for block in blocks:
-        run(block, tmp_path)
+    """What it promises: CartPole is learned, and the whole is short."""
+    path = ROOT / "README.md"
+    (block,) = code_blocks(path)
+    assert float(run(block, tmp_path).split()[0]) > TASKS["CartPole-v1"].reference
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def test_studies(tmp_path) -> None:

@@ -118,3 +118,26 @@ def test_the_neuron_by_hand_is_the_librarys(tmp_path) -> None:
     p, π, π_0 = logistic(0.2), logistic(0.5), logistic(-0.1)
     for number in (p, 1 - p, π, 1 - π, π_0, 2 * 0.6 * (1 - π), p * π / (p * π + (1 - p) * π_0), p * (1 - p) * (π - π_0)):
         assert f"= {number:.4f}" in page
+
+
+def pairs_of_the_faq() -> list[tuple[str, str, str]]:
+    """Language, cause and message, in the order of the page."""
+    page = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    return re.findall(r"```(sh|python)\n(.*?)```\n\n```text\n(.*?)\n```", page, flags=re.S)
+
+
+def test_every_error_of_the_faq_is_the_librarys(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    pairs = pairs_of_the_faq()
+    assert len(pairs) == page.count("```text")
+    for language, cause, message in pairs:
+        if language == "sh":
+            _, script, *words = shlex.split(cause)
+            assert COMMANDS[script](words) == 2, cause
+            said = capsys.readouterr().err.strip().partition("error: ")[2]
+        else:
+            with pytest.raises((ValueError, OSError)) as caught:
+                exec(cause, {})
+            said = str(caught.value)
+        assert re.fullmatch(".*".join(re.escape(part) for part in message.split("…")), said, flags=re.S), said

@@ -70,13 +70,6 @@ def test_one_line_is_all(own_rule, tmp_path, monkeypatch) -> None:
     assert "| `OwnRule` | `own` |" in markdown_table()
 
 
-def test_the_documented_table_is_the_registry() -> None:
-    """If it is not: this test shows what belongs there."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    start = text.index("| agent | `--algo` |")
-    assert text[start:].partition("\n\n")[0] + "\n" == markdown_table()
-
-
 def test_the_help_names_all() -> None:
     text = "".join(train.parser().format_help().split())
     assert all(name in text for name in ALGORITHMS)

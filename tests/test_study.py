@@ -336,7 +336,7 @@ def test_which_road_a_run_took(tmp_path, capsys) -> None:
         (["--seeds", "0-1", "--address", "tcp://a:1"], "give it with the backend dask or ray, not auto"),
         (["--seeds", "0-1", "--backend", "dask", "-tb", "tb"], "cannot be written by the workers of a cluster"),
         (["--seeds", "0-1", "-params", "gamma:7"], "gamma must lie in"),
-        (["--resume", "nowhere"], "nowhere is not a study's folder: it has no study.yml"),
+        (["--resume", "nowhere"], "There is no run in nowhere: no such folder."),
         (["--resume", "nowhere", "-n", "5"], "--resume takes what is trained from the study: --n-timesteps cannot"),
     ],
 )

@@ -9,9 +9,10 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from PIL import Image
 
-from coagent_rl import Backprop, DecentralizedDDPG, MAPProp, NodePerturbation, Reinforce, WeightMax, evaluate
+from coagent_rl import Backprop, DecentralizedDDPG, MAPProp, NodePerturbation, Reinforce, WeightMax, evaluate, train
 from coagent_rl.analysis.episode import Episode, watch
 from coagent_rl.analysis.episode_page import write_page
 from coagent_rl.analysis.recording import Film, record
@@ -223,6 +224,40 @@ def test_a_task_without_a_picture_has_a_page_but_no_window(tmp_path, capsys) -> 
     assert data["n_steps"] == 1
     assert evaluate.main([str(folder), "--render"]) == 2
     assert "cannot be shown in a window" in capsys.readouterr().err
+
+
+def test_training_in_a_window_is_the_same_training(tmp_path, capsys, monkeypatch) -> None:
+    """The window is that of Gymnasium's environment; returns and parameters are those of the compiled one."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    frames = []
+    draw = CartPoleEnv.render
+    monkeypatch.setattr(CartPoleEnv, "render", lambda env: frames.append(env.render_mode) or draw(env))
+    monkeypatch.setattr("pygame.time.Clock", Hurried)
+    seen, unseen = (run_train(tmp_path / name, "-n", "60", "--eval-freq", "30", *flag) for name, flag in WINDOWS.items())
+    assert frames.count("human") >= 60
+    assert "render_mode" not in (seen / "config.yml").read_text()
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (seen, unseen)]
+    assert summaries[0]["road"] != summaries[1]["road"]
+    assert summaries[0]["mean_return_all_episodes"] == summaries[1]["mean_return_all_episodes"]
+    models = [WeightMax.load(folder / "CartPole-v1.zip") for folder in (seen, unseen)]
+    np.testing.assert_array_equal(*(model.policy.actor.parameters for model in models))
+    capsys.readouterr()
+    for words, message in (
+        (["--seeds", "0-1"], "--render shows one environment of one run"),
+        (["--n-envs", "2"], "--render shows one environment of one run"),
+        (["--env", "coagent_rl/Multiplexer-v0"], "coagent_rl/Multiplexer-v0 cannot be shown in a window"),
+    ):
+        assert train.main(["-f", str(tmp_path / "none"), "--render", *words]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+WINDOWS = {"seen": ["--render"], "unseen": []}
+
+
+class Hurried:
+    def tick(self, rate):
+        """Wait for nothing."""
 
 
 # ---------------------------------------------------------------------- in a browser

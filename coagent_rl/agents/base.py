@@ -6,12 +6,14 @@ import numbers
 from typing import Any, TypeVar
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
 from coagent_rl.agents.logs import record_learning, record_training, remembered, run_name
+from coagent_rl.agents.signatures import show_all_arguments
 from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.networks.forward import forward
@@ -59,6 +61,10 @@ class CoagentAlgorithm(Construction):
     Raises:
         ValueError: for unsupported spaces, learning rates that do not match the layers, or other values out of range.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        show_all_arguments(cls, BaseAlgorithm)
 
     @classmethod
     def tuned(cls: type[SelfCoagent], env_id: str, seed: int | None = None) -> SelfCoagent:

@@ -22,6 +22,8 @@ NUMBERS = {"n_envs": 1, "eval_freq": 25_000, "eval_episodes": 5, "save_freq": 0,
 def resume(arguments: argparse.Namespace, command: Sequence[str], defaults: Mapping[str, Any]) -> int:
     """Go on with the run, or complete the study, in the folder of ``--resume``; returns the exit code."""
     folder = Path(arguments.resume)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no run in {folder}: no such folder.")
     if (folder / STUDY_FILE).is_file() or not (folder / "config.yml").is_file():
         from coagent_rl.training.study_command import resume_study
 

@@ -54,6 +54,8 @@ class Options:
     trained_agent: str | None = None
     final_eval_episodes: int = 100
     progress: bool = False
+    render: bool = False
+    """Show the environments that the agent learns from in windows; they are then not compiled."""
     verbose: int = 0
     callbacks: Sequence[BaseCallback] = ()
     checkpoint: str | None = None
@@ -97,7 +99,9 @@ def train(
         raise ValueError("A run goes on in its folder, but the options name none.")
     # A run that goes on appends to its monitor files, when they have been cut back to the checkpoint.
     monitored = folder is not None and options.checkpoint is None
-    env = make_environments(env_id, options.n_envs, seed, options.env_kwargs, wrapper, str(folder) if monitored else None)
+    shown = {"render_mode": "human"} if options.render else {}
+    env_kwargs = {**options.env_kwargs, **shown}
+    env = make_environments(env_id, options.n_envs, seed, env_kwargs, wrapper, str(folder) if monitored else None)
     evaluation_envs: list[VecEnv] = []
     clock = Clock()
 

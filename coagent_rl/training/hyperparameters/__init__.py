@@ -145,22 +145,8 @@ def constructor_arguments(algorithm: str) -> set[str]:
     """Names of the arguments that the algorithm's class takes, without those that a run sets itself."""
     import inspect
 
-    from stable_baselines3.common.base_class import BaseAlgorithm
-
-    names: set[str] = set()
-    for parent in algorithm_class(algorithm).__mro__:
-        if parent is BaseAlgorithm:
-            break
-        if "__init__" in vars(parent):
-            kinds = {p.name: p.kind for p in inspect.signature(vars(parent)["__init__"]).parameters.values()}
-            names |= {
-                name
-                for name, kind in kinds.items()
-                if kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-            }
-            if inspect.Parameter.VAR_KEYWORD not in kinds.values():
-                break  # nothing is handed on to the classes above
-    return names - {"self", "policy", "env", "seed", "verbose", "tensorboard_log", "device", "_init_setup_model"}
+    names = set(inspect.signature(algorithm_class(algorithm)).parameters)
+    return names - {"policy", "env", "seed", "verbose", "tensorboard_log", "device", "_init_setup_model"}
 
 
 def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""What ``help`` says of an agent: all of its arguments, also those that it hands on to the classes above it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+_ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n|\n(?=    ))+)", flags=re.M)
+
+
+def complete_signature(kind: type, end: type) -> inspect.Signature:
+    """Arguments of a class's constructor, with those that go on to the classes above as ``**kwargs``, by keyword.
+
+    Args:
+        end: the class above which none are looked for.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for parent in kind.__mro__[: kind.__mro__.index(end)]:
+        if "__init__" not in vars(parent):
+            continue
+        is_first = not found
+        own = list(inspect.signature(vars(parent)["__init__"]).parameters.values())[1:]  # without self
+        for parameter in own:
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                found.setdefault(parameter.name, parameter if is_first else parameter.replace(kind=parameter.KEYWORD_ONLY))
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own):
+            break  # nothing is handed on
+    return inspect.Signature(sorted(found.values(), key=lambda parameter: parameter.kind))
+
+
+def show_all_arguments(kind: type, end: type) -> None:
+    """Give a class the signature and, in its docstring, the arguments of all classes from which it takes them."""
+    setattr(kind, "__signature__", complete_signature(kind, end))  # noqa: B010
+    own = inspect.cleandoc(vars(kind).get("__doc__") or "")
+    if not own:
+        return
+    above = [parent for parent in kind.__mro__[1 : kind.__mro__.index(end)] if (vars(parent).get("__doc__") or "")]
+    parts = [(parent.__name__, _ARGUMENTS.search(inspect.cleandoc(parent.__doc__ or "") + "\n")) for parent in above]
+    kind.__doc__ = "\n\n".join([own, *(f"Args of {name}:\n{match[1].rstrip()}" for name, match in parts if match)])
