@@ -7,16 +7,16 @@ import pytest
 
 from coagent_rl import EquilibriumPropagation
 from coagent_rl.arrays import MEANS, SCORES, VALUES, named
-from coagent_rl.credit.disarm import disarm_scores, learn_disarm
+from coagent_rl.credit.disarm import learn_disarm
 from coagent_rl.credit.equilibrium_propagation import learn_equilibrium_propagation, settle
 from coagent_rl.credit.map_prop import relax
-from coagent_rl.credit.noise_based import learn_noise_based, noise_based_scores
+from coagent_rl.credit.noise_based import learn_noise_based
 from coagent_rl.credit.reinforce import learn_reinforce
+from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
 from coagent_rl.networks.forward import act, local_scores
 from tests.rule_networks import (
     ACTIVATIONS,
-    STARTS,
     T,
     X,
     assert_step,
@@ -29,6 +29,13 @@ from tests.rule_networks import (
     softmax,
     step_of,
 )
+
+
+def write_scores(learner: Learner, rule) -> None:
+    """Have a rule write its scores, of all rows at once, and learn nothing: the reinforcement is zero."""
+    n = learner.n_rows
+    assert rule(learner.arrays, np.zeros((n, learner.network.width)), np.ones(n, bool), 0.0)
+
 
 # ------------------------------------------------------------------ noise-based learning
 
@@ -69,11 +76,9 @@ def test_noise_based_scores_are_the_gradient_over_the_number_of_units_on_average
     learner.set_noise(learner.network.draw_noise(np.random.default_rng(0), 2, n))
     assert act(learner.arrays, np.repeat(X[:1], n, axis=0), 1)
     draw(exact, observations=X[:1])
-    for one in (learner, exact):
+    for one, rule in ((learner, learn_noise_based), (exact, learn_reinforce)):
         one.activity[VALUES][:, one.network.slot(-1)] = [0.0, 1.0, 0.0]
-        local_scores(named(one.arrays))
-    noise_based_scores(named(learner.arrays))
-    learn_reinforce(exact.arrays, np.ones((1, exact.network.width)), STARTS[:1], 0.0)
+        write_scores(one, rule)
     for index in (0, 1):
         found = 9 * layer(learner, SCORES, slice(None), index)
         error = found.std(axis=0) / np.sqrt(n)
@@ -165,8 +170,8 @@ def test_disarm_has_less_variance_than_reinforce() -> None:
     assert act(learner.arrays, np.repeat(X[:1], n, axis=0), 0)
     returns = learner.activity[VALUES][:, learner.network.slot(-1)] @ [1.0, -0.5, 2.0]
     variances = []
-    for write in (local_scores, disarm_scores):
-        write(named(learner.arrays))
+    for rule in (learn_reinforce, learn_disarm):
+        write_scores(learner, rule)
         hidden = [layer(learner, SCORES, slice(None), i) for i in (0, 1)]
         variances.append(sum(float((returns[:, None] * s).var(axis=0).sum()) for s in hidden))
     assert variances[1] < 0.5 * variances[0]
