@@ -26,8 +26,8 @@ def resume(arguments: argparse.Namespace, command: Sequence[str], defaults: Mapp
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no folder {folder} in which a run or a study could go on.")
         raise FileNotFoundError(
-            f"Nothing has begun in {folder}: it has neither a config.yml nor a {STUDY_FILE}. A run that was stopped before it "
-            f"wrote one is started again, by its command."
+            f"Nothing has begun in {folder}: it has neither a config.yml nor a {STUDY_FILE}. A run that was stopped before "
+            f"it wrote one is started again, by its command."
         )
     if (folder / STUDY_FILE).is_file():
         from coagent_rl.training.study_command import resume_study
