@@ -187,3 +187,11 @@ def test_a_run_that_cannot_begin_again_keeps_its_folder(killed, capsys) -> None:
     assert (killed / "config.yml").is_file()
     assert lines_of(killed) == {"0.monitor.csv": []}
     assert not checkpoints(killed)
+
+
+def test_where_nothing_has_begun_nothing_goes_on(tmp_path, capsys) -> None:
+    assert train.main(["--resume", str(tmp_path / "nowhere")]) == 2
+    assert f"There is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    (tmp_path / "command.txt").write_text("")  # a run writes this first, its config.yml last
+    assert train.main(["--resume", str(tmp_path)]) == 2
+    assert f"Nothing has begun in {tmp_path}" in capsys.readouterr().err

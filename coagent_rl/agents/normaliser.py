@@ -9,6 +9,8 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from coagent_rl.agents.attributes import NORMALISER, check, check_rows
+
 SETTINGS = ("training", "norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon", "norm_obs_keys")
 STATISTICS = ("obs_rms", "ret_rms")
 PER_ENVIRONMENT = ("returns", "old_obs", "old_reward")
@@ -40,6 +42,7 @@ def put_normaliser(state: Mapping[str, Any] | None, env: VecEnv) -> VecEnv:
     if state is None:
         return env
     made = {name: state[name] for name in SETTINGS}
+    check(made, NORMALISER)
     wrapper = env if isinstance(env, VecNormalize) else VecNormalize(env, **made)
     for name in STATISTICS:
         mine, saved = getattr(wrapper, name, None), state[name]
@@ -52,7 +55,12 @@ def put_normaliser(state: Mapping[str, Any] | None, env: VecEnv) -> VecEnv:
                 _put(part, saved[key], f"{name} of {key}")
         else:
             _put(mine, saved, name)
+    for name in ("returns", "old_reward"):
+        value = state[name]
+        if value is not None and not (np.ndim(value) == 1 and np.isfinite(value).all()):
+            raise ValueError(f"its {name} are not finite numbers, one for each environment")
     if np.shape(state["returns"]) == (wrapper.num_envs,):
+        check_rows(state["old_obs"], wrapper.observation_space, wrapper.num_envs, "its old_obs")
         wrapper.returns = np.array(state["returns"], np.float64)
         wrapper.old_reward = np.asarray(state["old_reward"])
         if state["old_obs"] is not None:

@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, TensorDict
 from stable_baselines3.common.utils import check_for_correct_spaces, get_system_info
 
+from coagent_rl.agents.attributes import check_attributes
 from coagent_rl.agents.coding import Coder, NotPlainError
 from coagent_rl.agents.normaliser import put_normaliser, state_of_normaliser
 from coagent_rl.agents.policy import hidden_sizes
@@ -37,6 +38,8 @@ SelfSaved = TypeVar("SelfSaved", bound="SavedAlgorithm")
 DATA = "data.json"
 MEMBERS = r"data\.json|arrays/\d+\.npy|parameters/\w+/[\w.]+\.npy|pickled/\w+\.pkl"
 PICKLED = "pickled/"
+LOGS = {"tensorboard_log", "verbose"}
+"""Arguments of `load` that change nothing but what is logged."""
 WRONG = (*BROKEN, AttributeError, TypeError, AssertionError, MemoryError, RecursionError)
 """What making a model raises where what was read makes no sense."""
 
@@ -237,9 +240,14 @@ def _load(
     if not isinstance(attributes, dict):
         raise ValueError(f"{where} is damaged: its member {DATA} has no attributes.")
     found = {name: _decoded(coder, value, where) for name, value in attributes.items() if name not in custom_objects}
-    found.update(_unpickled(members, where, trust, custom_objects))
     present = {*attributes, *(member.removeprefix(PICKLED).removesuffix(".pkl") for member in members)}
-    found.update({name: value for name, value in custom_objects.items() if name in present})
+    replaced = {name: value for name, value in custom_objects.items() if name in present}
+    own, found = found, {**found, **_unpickled(members, where, trust, custom_objects), **replaced}
+    n_envs = found.get("n_envs")
+    try:
+        check_attributes({**own, "observation_space": found["observation_space"], "n_envs": n_envs}, cls)
+    except WRONG as error:
+        raise ValueError(f"No model can be made of {where}, member {DATA}: {error!r}") from error
     normaliser = _decoded(coder, data.get("normaliser"), where)
     try:
         if env is not None:
@@ -272,6 +280,8 @@ def _load(
     if env is None:
         model.policy.normaliser = normaliser
     try:
+        if data["algorithm"] == cls.__name__ and n_envs == model.n_envs and kwargs.keys() <= LOGS:
+            _check_shapes(model, parameters)
         model.set_parameters(parameters)
     except WRONG as error:
         raise ValueError(f"The parameters in {where} cannot be read, or are of another network: {error}") from error
@@ -291,6 +301,15 @@ def _check_size(found: Mapping[str, Any], parameters: Mapping[str, Mapping[str, 
     rows = 0 if signals is None else int(signals.shape[0])
     if not has_env and not 1 <= found["n_envs"] <= max(rows, 1024):
         raise ValueError(f"{DATA} describes {found['n_envs']} environments, but there are signals of {rows}")
+
+
+def _check_shapes(model: BaseAlgorithm, parameters: Mapping[str, Mapping[str, th.Tensor]]) -> None:
+    """Refuse other shapes of anything: those of memories may differ only where the number of environments does."""
+    for part, state in model.get_parameters().items():
+        for key, mine in state.items():
+            saved = parameters.get(part, {}).get(key)
+            if saved is not None and saved.shape != mine.shape:
+                raise ValueError(f"{part}/{key} has the shape {tuple(saved.shape)}, not {tuple(mine.shape)}")
 
 
 def _decoded(coder: Coder, value: Any, where: str) -> Any:
@@ -326,6 +345,8 @@ def _parameters(members: Mapping[str, bytes], where: str = "the file") -> dict[s
                 tensor = th.from_numpy(array_from(content, member))
             except TypeError as error:
                 raise ValueError(f"The member {member} in {where} is of a kind that torch does not have: {error}") from error
+            if key == "n_updates.npy" and not (tensor.ndim == 0 and 0 <= float(tensor) < 2**53):
+                raise ValueError(f"The member {member} in {where} is no number of updates.")
             if part == "policy" and not bool(th.isfinite(tensor).all()):
                 raise ValueError(f"The parameters in {where} are not all finite ({member}): the model has diverged.")
             parameters.setdefault(part, {})[key.removesuffix(".npy")] = tensor

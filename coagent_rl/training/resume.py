@@ -22,9 +22,14 @@ NUMBERS = {"n_envs": 1, "eval_freq": 25_000, "eval_episodes": 5, "save_freq": 0,
 def resume(arguments: argparse.Namespace, command: Sequence[str], defaults: Mapping[str, Any]) -> int:
     """Go on with the run, or complete the study, in the folder of ``--resume``; returns the exit code."""
     folder = Path(arguments.resume)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no run in {folder}: no such folder.")
-    if (folder / STUDY_FILE).is_file() or not (folder / "config.yml").is_file():
+    if not any((folder / name).is_file() for name in (STUDY_FILE, "config.yml")):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no folder {folder} in which a run or a study could go on.")
+        raise FileNotFoundError(
+            f"Nothing has begun in {folder}: it has neither a config.yml nor a {STUDY_FILE}. A run that was stopped before "
+            f"it wrote one is started again, by its command."
+        )
+    if (folder / STUDY_FILE).is_file():
         from coagent_rl.training.study_command import resume_study
 
         return resume_study(arguments, command, defaults)
