@@ -267,9 +267,9 @@ def test_replay(td_source) -> None:
     kwargs |= {"hidden_noise": 0.03, "policy_kwargs": SMALL}
     model = DecentralizedDDPG("MlpPolicy", env, td_source=td_source, seed=0, **kwargs)
     before = model.policy.actor.parameters.copy()
-    model.learn(58)
+    model.learn(50)
     np.testing.assert_array_equal(model.policy.actor.parameters, before)
-    model.learn(42, reset_num_timesteps=False)
+    model.learn(50, reset_num_timesteps=False)
     assert model.neuron_critics.counters[N_UPDATES] == 3 * 5  # at the steps 60, 70, 80, 90 and 100
     buffer, network = model.replay_buffer, model.policy.actor
     assert buffer.size() == 50
