@@ -74,7 +74,8 @@ def run_of(agent: str, env_id: str, kind: str, seed: int) -> Run:
         table, methods = MADE[agent, kind]
         for method in methods:
             for run in table.runs(method, env_id, [seed]) if env_id in table.tasks else []:
-                is_control = kind == FROZEN and agent in TUNED_CONTROLS
+                same_actions = run.settings.get("env_wrapper") == settings.get("env_wrapper")
+                is_control = kind == FROZEN and agent in TUNED_CONTROLS and same_actions
                 if run.path.exists() and (is_control or plain(run.settings) == plain(settings)):
                     return run
     return Run("cells", f"{agent}_{kind}", env_id, seed, agent, settings)

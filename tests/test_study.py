@@ -392,7 +392,7 @@ def test_list_and_version(capsys) -> None:
         assert f"\n{name}: " in f"\n{printed}"
         for env_id in shipped_environments(name):
             assert f"    {env_id}" in printed
-    assert "    MountainCar-v0            no results with these settings" in printed  # by map_prop
+    assert re.search(r"    \S+ +no results with these settings", printed)
     assert re.search(r"    CartPole-v1 +426\.72 over all episodes, 499\.22 .*\(10 seeds\)", printed)  # as in the README
     with pytest.raises(SystemExit, match="0"):
         train.main(["--version"])

@@ -6,6 +6,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl import Hindsight, MAPProp, WeightMax
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.training import hyperparameters
 from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_settings
 from coagent_rl.training.run import Options, train
 
@@ -19,7 +20,7 @@ class Own(WeightMax):
     [
         (WeightMax, "weight_max", "CartPole-v1"),
         (Own, "weight_max", "MountainCarContinuous-v0"),  # observations and rewards are normalised
-        (MAPProp, "map_prop", "MountainCarContinuous-v0"),  # the environment is wrapped
+        (MAPProp, "map_prop", "Acrobot-v1"),
     ],
 )
 def test_a_tuned_agent_is_the_one_of_the_command(kind: type[CoagentAlgorithm], algorithm: str, env_id: str) -> None:
@@ -38,6 +39,12 @@ def test_what_is_not_shipped_is_refused_with_what_is() -> None:
         WeightMax.tuned("Pendulum-v1")
     with pytest.raises(ValueError, match=r"No settings of Hindsight are shipped .* There are none for any\."):
         Hindsight.tuned("CartPole-v1")
+
+
+def test_wrappers_of_the_settings_are_put_around_the_environment(monkeypatch) -> None:
+    settings = {"n_timesteps": 60, "env_wrapper": {"gymnasium.wrappers.TimeLimit": {"max_episode_steps": 5}}}
+    monkeypatch.setattr(hyperparameters, "_read_table", lambda *_: ({"CartPole-v1": settings}, "a file"))
+    assert WeightMax.tuned("CartPole-v1", seed=0).learn(60)._episode_num == 12
 
 
 def test_settings_of_a_tuned_agent_say_how_long_it_is_trained() -> None:
