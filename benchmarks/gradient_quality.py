@@ -35,6 +35,8 @@ WIDTHS = {f"{n}-{n}": [n, n] for n in (2, 4, 8, 16, 32, 64)}
 DEPTHS = {"-".join(["16"] * depth): [16] * depth for depth in (1, 2, 3, 4)}
 ON_THE_WAY = {"64-32": [64, 32]}
 """Network in the table → widths of its hidden layers; the last at several moments of training."""
+EVERYWHERE = [*WIDTHS, *DEPTHS, *ON_THE_WAY]
+"""All networks."""
 MOMENTS = (0, 10_000)
 """Episodes that Weight Maximization has trained the network before the others are judged on it."""
 RATES = [1e-2, 1e-3, 1e-4]
@@ -112,7 +114,7 @@ def measure_all(
     tasks = [(name, sizes, 0) for name, sizes in {**WIDTHS, **DEPTHS}.items()]
     tasks += [(name, sizes, episodes) for name, sizes in ON_THE_WAY.items() for episodes in MOMENTS]
     for network, sizes, episodes in tasks:
-        if networks and network not in networks:
+        if network not in networks:
             continue
         for algorithm in algorithms:
             got = measure(algorithm, network, sizes, episodes, n_samples, n_states, most_exact)
@@ -128,11 +130,10 @@ def together(
     before: Mapping[str, Any], result: Mapping[str, Any], algorithms: Sequence[str], networks: Sequence[str]
 ) -> Any:
     """What was measured before and not again, and what was measured now, in the order of networks and agents."""
-    everywhere = [*WIDTHS, *DEPTHS, *ON_THE_WAY]
-    again = {(name, network) for name in algorithms for network in networks or everywhere}
+    again = {(name, network) for name in algorithms for network in networks}
     rows = [row for row in before["rows"] if (row["rule"], row["network"]) not in again] + list(result["rows"])
     names = [*ALGORITHMS, *algorithms]
-    rows.sort(key=lambda row: (row["episodes"], everywhere.index(row["network"]), names.index(row["rule"])))
+    rows.sort(key=lambda row: (row["episodes"], EVERYWHERE.index(row["network"]), names.index(row["rule"])))
     left_out: dict[str, dict[str, str]] = {}
     for name in dict.fromkeys(names):
         old = before["left_out"].get(name, {}).items()
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write tables and figure; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--algos", nargs="+", default=list(ALGORITHMS), help="names, or module:Class of your own")
-    parser.add_argument("--networks", nargs="+", choices=[*WIDTHS, *DEPTHS, *ON_THE_WAY], default=[], help="all")
+    parser.add_argument("--networks", nargs="+", choices=EVERYWHERE, default=[], help="all")
     parser.add_argument("--samples", type=int, default=N_SAMPLES, help="updates of each rule in each network and state")
     parser.add_argument("--most-exact", type=int, default=max(N_EXACT.values()), help="samples of the gradient at most")
     parser.add_argument("--states", type=int, default=N_STATES, help="states, each with a network of its own")
@@ -229,14 +230,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         algorithms = [check_algorithm(name) for name in given.algos]
     except ValueError as error:
         parser.error(str(error))
-    result = measure_all(algorithms, given.samples, given.states, given.networks, given.most_exact)
     given.folder.mkdir(parents=True, exist_ok=True)
     path = given.folder / "quality.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "left_out": {}}
-    result = together(before, result, algorithms, given.networks)
-    lines = ",\n".join(json.dumps(row) for row in result["rows"])
-    text = f'{{"left_out": {json.dumps(result["left_out"])},\n"rows": [\n{lines}\n]}}\n'
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "left_out": {}}
+    for network in given.networks or EVERYWHERE:  # each is kept as soon as it is measured
+        found = measure_all(algorithms, given.samples, given.states, [network], given.most_exact)
+        result = together(result, found, algorithms, [network])
+        lines = ",\n".join(json.dumps(row) for row in result["rows"])
+        text = f'{{"left_out": {json.dumps(result["left_out"])},\n"rows": [\n{lines}\n]}}\n'
+        write_whole(path, lambda beside, text=text: beside.write_text(text, encoding="utf-8"))
     page = markdown(result)
     write_whole(given.folder / "quality.md", lambda beside: beside.write_text(page, encoding="utf-8"))
     figure = draw(result["rows"])

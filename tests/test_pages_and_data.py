@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import rules_table
 from benchmarks.gradient_quality import FOLDER
+from benchmarks.rules import RULES
 from benchmarks.tables import with_interval
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -90,3 +92,14 @@ def test_depth_and_width_in_the_page_of_unbiased_relatives(quality) -> None:
     assert f"the posterior rule has {posterior:.3f} in the first layer and Weight Max {weight_max:.3f}" in text
     assert f"has {straight:.2f}, and its mean update" in text
     assert f"(direction {quality['ste_backprop', '64-32', 'hidden', 10_000]['direction']:.2f})" in text
+
+
+def test_the_page_of_all_rules() -> None:
+    """Its table is that of the results, and these are what the runs that are kept give."""
+    table = (rules_table.FOLDER / "table.md").read_text(encoding="utf-8")
+    assert table in (rules_table.page(range(5)), rules_table.page(range(10)))
+    page = lines_of("rules.md")
+    overview, correlations = table.partition("\n## ")[0], table.partition("## Rank correlation")[2].partition("\n## ")[0]
+    wanted = [line for line in f"{overview}\n{correlations}".splitlines() if line.startswith("|")]
+    assert len(wanted) > len(RULES)
+    assert set(wanted) <= page
