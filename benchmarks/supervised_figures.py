@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import LogFormatter
 
 from coagent_rl.supervised import DecayedDeviation, LearnedDeviation
 
@@ -17,6 +19,8 @@ RATE = 2.0**-11
 
 IMAGES = ("mnist", "digits")
 BOSTON, WALK = "boston", "walk"
+WRITTEN = {"mnist": "MNIST", BOSTON: "Boston Housing"}
+"""How data are called in figures."""
 DEPTHS = {1: "one hidden layer", 2: "two hidden layers"}
 
 
@@ -264,6 +268,18 @@ def measured(lines: Sequence[Line]) -> str:
     return layers.get(curves, f"{curves} accuracy" if lines[0].system.data in IMAGES else "mean squared error on test data")
 
 
+class PlainLogFormatter(LogFormatter):
+    """Writes 60 and 0.6 where matplotlib writes 6 × 10¹ and 6 × 10⁻¹."""
+
+    def __call__(self, x: float, pos: Any = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def written(label: str) -> str:
+    """A label with its exponents as they are printed: 2^-7 is 2⁻⁷."""
+    return re.sub(r"\^(-?\d+)", lambda match: match[1].translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")), label)
+
+
 def draw_figure(
     path: Path, figure: Figure, curves: Callable[[Line], tuple[np.ndarray, np.ndarray] | None]
 ) -> matplotlib.figure.Figure:
@@ -307,12 +323,15 @@ def draw_figure(
                 low = np.maximum(mean - error, values.min(axis=0))  # an error is never negative
                 high = np.minimum(mean + error, 1.0) if lines[0].system.data in IMAGES else mean + error
                 axes.fill_between(epochs, low, high, color=style.colour, alpha=0.2, linewidth=0)
-                ends.setdefault(axes, []).append(EndLabel(line.label, float(epochs[-1]), float(mean[-1]), style))
-            axes.set_title(panel)
+                ends.setdefault(axes, []).append(EndLabel(written(line.label), float(epochs[-1]), float(mean[-1]), style))
+            data, comma, words = panel.partition(",")
+            axes.set_title(WRITTEN.get(data, data) + comma + words)
             axes.set_xlabel("segments" if lines[0].system.data == WALK else "epochs")
             axes.set_ylabel(measured(lines))
             if lines[0].system.data not in IMAGES:
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(PlainLogFormatter())
+                axes.yaxis.set_minor_formatter(PlainLogFormatter(minor_thresholds=(2, 0.4)))
         for axes in drawn.axes[len(panels) :]:
             axes.set_axis_off()
         handles = {line.get_label(): line for axes in drawn.axes for line in axes.lines}
