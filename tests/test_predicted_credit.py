@@ -228,11 +228,11 @@ def test_every_layer_learns(agent) -> None:
     [
         (NoiseBased, "bernoulli", "hidden units with Gaussian noise, not 'bernoulli'"),
         (NoiseBased, ["gaussian_tanh", "tanh"], "hidden units with Gaussian noise, not 'tanh'"),
-        (SyntheticGradients, "categorical", "kinds bernoulli, linear, .*, not 'categorical'"),
+        (SyntheticGradients, "categorical", "'bernoulli', 'linear', .* hidden units, not 'categorical'"),
         (SyntheticGradients, "gaussian_preactivation_relu", "not 'gaussian_preactivation_relu'"),
         (DisARM, "tanh", "'bernoulli' hidden units, not 'tanh'"),
         (Hindsight, "gaussian_tanh", "'bernoulli' hidden units, not 'gaussian_tanh'"),
-        (EquilibriumPropagation, "bernoulli", "deterministic hidden units, not 'bernoulli'"),
+        (EquilibriumPropagation, "bernoulli", "'softplus' hidden units, not 'bernoulli'"),
     ],
 )
 def test_a_rule_refuses_units_for_which_it_is_not_defined(agent, units, message) -> None:

@@ -323,13 +323,17 @@ def test_global_rules_train_units_that_remember_what_they_drew(agent, units) -> 
 @pytest.mark.parametrize(
     ("agent", "units", "message"),
     [
-        (MAPProp, "gaussian_preactivation_relu", "relaxes Gaussian hidden units"),
+        (
+            MAPProp,
+            "gaussian_preactivation_relu",
+            "MAPProp is defined for 'gaussian_linear', .* hidden units, not 'gaussian_preactivation_relu'",
+        ),
         (WeightMax, "relu", "WeightMax trains stochastic hidden units"),
         (WeightMax, "categorical", "one signal, but 'categorical' units have one pre-activation per level"),
         (WeightMax, ["bernoulli", "categorical"], "rule is not defined for them"),
-        (FeedbackAlignment, "bernoulli", "trains deterministic hidden units, not 'bernoulli'"),
+        (FeedbackAlignment, "bernoulli", "'softplus' hidden units, not 'bernoulli'"),
         (STEBackprop, "gaussian_tanh", "defined for 'bernoulli' hidden units"),
-        (Backprop, "bernoulli", "trains deterministic hidden units"),
+        (Backprop, "bernoulli", "Backprop is defined for 'linear', .* hidden units, not 'bernoulli'"),
     ],
 )
 def test_a_rule_refuses_units_for_which_it_is_not_defined(agent, units, message) -> None:
