@@ -49,6 +49,17 @@ def assert_step(direction: np.ndarray, learner: Learner, inputs, scores, reinfor
         np.testing.assert_allclose(direction[b:end], sum(r * s for r, _, s in pairs) / n, 1e-8, 1e-11)
 
 
+def assert_every_layer_learns(model) -> None:
+    """The weights of every layer change in 300 steps of training, and all parameters stay finite."""
+    network = model.policy.actor
+    before = network.parameters.copy()
+    model.learn(300)
+    assert np.all(np.isfinite(network.parameters))
+    for index in range(network.depth):
+        w, b = network.layout[index, 6:8]
+        assert np.any(network.parameters[w:b] != before[w:b])
+
+
 def softmax(network: Network, h: np.ndarray) -> np.ndarray:
     """Probabilities of the output layer."""
     z = np.append(h @ network.weights(-1) + network.biases(-1), 0.0) / T_OUT

@@ -131,9 +131,10 @@ def test_training_in_two_calls_equals_training_in_one(agent, env) -> None:
     np.testing.assert_array_equal(flat(parts), flat(whole))
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize(
+    ("agent", "optimizer"), [*((agent, "adam") for agent in AGENTS), (WeightMax, "rmsprop"), (DecentralizedDDPG, "rmsprop")]
+)
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_resumed_training_equals_uninterrupted_training(agent, env, optimizer, tmp_path) -> None:
     """In the middle of an episode, of a noise block and of a schedule, with a normaliser."""
     skip_unless_supported(agent, env)

@@ -160,7 +160,7 @@ def test_scores_of_the_agent() -> None:
 @pytest.mark.parametrize(
     ("agent", "arguments", "message"),
     [
-        (CoordinatedExploration, {"policy_kwargs": {"units": "bernoulli"}}, "'boltzmann' hidden units, not of 'bernoulli'"),
+        (CoordinatedExploration, {"policy_kwargs": {"units": "bernoulli"}}, "'boltzmann' hidden units, not 'bernoulli'"),
         (CoordinatedExploration, {"gibbs_sweeps": 0}, "gibbs_sweeps must be a whole number from 1, not 0"),
         (CoordinatedExploration, {"centred": 1}, "centred must be True or False, not 1"),
         (CoordinatedExploration, {"policy_kwargs": {"noise_persistence": 0.5}}, "with fresh noise"),

@@ -292,7 +292,7 @@ def test_the_kernel_refuses_values_that_are_not_finite() -> None:
         ({"relaxation_steps": -1}, "relaxation_steps must be a whole number from 0, not -1"),
         ({"relaxation_steps": 1.5}, "relaxation_steps must be a whole number"),
         ({"relaxation_rate": 0.0}, "relaxation_rate must be a positive number"),
-        ({"policy_kwargs": {**SMALL, "units": "bernoulli"}}, "relaxes Gaussian hidden units, not 'bernoulli'"),
+        ({"policy_kwargs": {**SMALL, "units": "bernoulli"}}, "'gaussian_softplus' hidden units, not 'bernoulli'"),
         ({"policy_kwargs": {**SMALL, "variance": [0.1]}}, "one for each of the 2 layers"),
         ({"policy_kwargs": {**SMALL, "critic_variance": [0.1, 0.1]}}, "critic_variance .* each of the 3 layers"),
         ({"policy_kwargs": {**SMALL, "variance": -1.0}}, "variance must be a positive number"),

@@ -16,6 +16,7 @@ from tests.rule_networks import (
     STARTS,
     T,
     X,
+    assert_every_layer_learns,
     assert_step,
     bits,
     draw,
@@ -213,14 +214,7 @@ def test_locality(kind, rule, options, store, unit) -> None:
 
 @pytest.mark.parametrize("agent", [DisARM, EquilibriumPropagation, Hindsight, NoiseBased, SyntheticGradients])
 def test_every_layer_learns(agent) -> None:
-    model = agent("MlpPolicy", "CartPole-v1", seed=0, actor_lambda=0.8, policy_kwargs=SMALL)
-    network = model.policy.actor
-    before = network.parameters.copy()
-    model.learn(300)
-    assert np.all(np.isfinite(network.parameters))
-    for index in range(network.depth):
-        w, b = network.layout[index, 6:8]
-        assert np.any(network.parameters[w:b] != before[w:b])
+    assert_every_layer_learns(agent("MlpPolicy", "CartPole-v1", seed=0, actor_lambda=0.8, policy_kwargs=SMALL))
 
 
 @pytest.mark.parametrize(
@@ -228,11 +222,11 @@ def test_every_layer_learns(agent) -> None:
     [
         (NoiseBased, "bernoulli", "hidden units with Gaussian noise, not 'bernoulli'"),
         (NoiseBased, ["gaussian_tanh", "tanh"], "hidden units with Gaussian noise, not 'tanh'"),
-        (SyntheticGradients, "categorical", "kinds bernoulli, linear, .*, not 'categorical'"),
+        (SyntheticGradients, "categorical", "'bernoulli', 'linear', .* hidden units, not 'categorical'"),
         (SyntheticGradients, "gaussian_preactivation_relu", "not 'gaussian_preactivation_relu'"),
         (DisARM, "tanh", "'bernoulli' hidden units, not 'tanh'"),
         (Hindsight, "gaussian_tanh", "'bernoulli' hidden units, not 'gaussian_tanh'"),
-        (EquilibriumPropagation, "bernoulli", "deterministic hidden units, not 'bernoulli'"),
+        (EquilibriumPropagation, "bernoulli", "'softplus' hidden units, not 'bernoulli'"),
     ],
 )
 def test_a_rule_refuses_units_for_which_it_is_not_defined(agent, units, message) -> None:

@@ -17,6 +17,7 @@ from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import act as act_with_its_noise
 from coagent_rl.networks.forward import forward, local_scores
 from coagent_rl.schedules import constant_schedule
+from tests.rule_networks import assert_every_layer_learns
 
 START = np.ones(1, dtype=bool)
 SMALL = {"net_arch": [8, 6]}
@@ -147,14 +148,8 @@ def test_mixed_layers_follow_the_gradient_of_the_whole_paths_log_probability(kin
 def test_reinforce_trains_every_layer_of_mixed_networks(units, actor_lambda) -> None:
     kwargs = {"actor_lambda": actor_lambda, "policy_kwargs": {**SMALL, "units": units}, "seed": 0}
     model = Reinforce("MlpPolicy", "CartPole-v1", **kwargs)
-    network = model.policy.actor
-    assert [layer.kind for layer in network.layers] == [*units, "softmax_reference"]
-    before = network.parameters.copy()
-    model.learn(300)
-    assert np.all(np.isfinite(network.parameters))
-    for index in range(network.depth):
-        w, b = network.layout[index, 6:8]
-        assert np.any(network.parameters[w:b] != before[w:b])
+    assert [layer.kind for layer in model.policy.actor.layers] == [*units, "softmax_reference"]
+    assert_every_layer_learns(model)
 
 
 @pytest.mark.parametrize(("units", "actor_lambda"), [("relu", 0.0), ("tanh", 0.9), (["softplus", "relu"], 0.9)])
@@ -310,26 +305,23 @@ def test_the_end_of_an_episode_reaches_the_hidden_layers_after_it() -> None:
 @pytest.mark.parametrize("units", ["gaussian_preactivation_relu", "categorical"])
 @pytest.mark.parametrize("agent", [Reinforce, ReinforceThomas])
 def test_global_rules_train_units_that_remember_what_they_drew(agent, units) -> None:
-    model = agent("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs={**SMALL, "units": units})
-    network = model.policy.actor
-    before = network.parameters.copy()
-    model.learn(300)
-    assert np.all(np.isfinite(network.parameters))
-    for index in range(network.depth):
-        w, b = network.layout[index, 6:8]
-        assert np.any(network.parameters[w:b] != before[w:b])
+    assert_every_layer_learns(agent("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs={**SMALL, "units": units}))
 
 
 @pytest.mark.parametrize(
     ("agent", "units", "message"),
     [
-        (MAPProp, "gaussian_preactivation_relu", "relaxes Gaussian hidden units"),
+        (
+            MAPProp,
+            "gaussian_preactivation_relu",
+            "MAPProp is defined for 'gaussian_linear', .* hidden units, not 'gaussian_preactivation_relu'",
+        ),
         (WeightMax, "relu", "WeightMax trains stochastic hidden units"),
         (WeightMax, "categorical", "one signal, but 'categorical' units have one pre-activation per level"),
         (WeightMax, ["bernoulli", "categorical"], "rule is not defined for them"),
-        (FeedbackAlignment, "bernoulli", "trains deterministic hidden units, not 'bernoulli'"),
+        (FeedbackAlignment, "bernoulli", "'softplus' hidden units, not 'bernoulli'"),
         (STEBackprop, "gaussian_tanh", "defined for 'bernoulli' hidden units"),
-        (Backprop, "bernoulli", "trains deterministic hidden units"),
+        (Backprop, "bernoulli", "Backprop is defined for 'linear', .* hidden units, not 'bernoulli'"),
     ],
 )
 def test_a_rule_refuses_units_for_which_it_is_not_defined(agent, units, message) -> None:

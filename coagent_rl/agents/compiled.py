@@ -75,16 +75,13 @@ def _steps_until(callback: BaseCallback) -> float | None:
         return float(callback.steps_until_needed())
     if type(callback) is CheckpointCallback:
         return callback.save_freq - callback.n_calls % callback.save_freq
-    if isinstance(callback, EvalCallback) and type(callback)._on_step in _KNOWN_EVALUATIONS:
+    if isinstance(callback, EvalCallback) and type(callback)._on_step is EvalCallback._on_step:
         return callback.eval_freq - callback.n_calls % callback.eval_freq if callback.eval_freq > 0 else math.inf
     if type(callback) is EveryNTimesteps:
         n_envs = callback.model.get_env().num_envs  # type: ignore[union-attr]
         missing = callback.n_steps - (callback.model.num_timesteps - callback.last_time_trigger)
         return max(1, -(-missing // n_envs))
     return None
-
-
-_KNOWN_EVALUATIONS = {EvalCallback._on_step}
 
 
 def _leaves(callback: BaseCallback) -> list[BaseCallback]:
@@ -300,8 +297,7 @@ class CompiledTraining:
             self.env._raise_not_permitted(self.actions, 0)
         if why == block.CRITIC_REFUSED:
             model._raise_not_finite(self.loop[4], self.loop[3])
-        model._raise_diverged(model._rule_diverged(), self.loop[3])
-        raise AssertionError(f"Unknown end of a block: {why}.")
+        model._raise_diverged(model._rule_diverged(), self.loop[3])  # block.RULE_REFUSED
 
     def ask(self, n_steps: int, infos: list[dict[str, Any]]) -> bool:
         """Ask the callbacks after a block; returns whether to go on."""

@@ -31,7 +31,7 @@ from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
 from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
-from coagent_rl.networks.units import UNIT_KINDS
+from coagent_rl.networks.units import BERNOULLI, GAUSSIAN, GAUSSIAN_PREACTIVATION, kinds_of
 from coagent_rl.noise import Noise
 from coagent_rl.schedules import LearningRate
 from coagent_rl.streams import generator
@@ -61,9 +61,9 @@ class Construction(LearningRates):
     )
     supports_multi_env: ClassVar[bool] = True
     actor_has_traces: ClassVar[bool] = True
+    """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
     hidden_kinds: ClassVar[tuple[str, ...] | None] = None
     """The only kinds of hidden units for which the rule is defined; None for all stochastic ones."""
-    """What an agent cannot do it says in these; the last is whether ``actor_lambda`` may be other than 0."""
 
     def __init__(
         self,
@@ -194,9 +194,10 @@ class Construction(LearningRates):
                 kinds = ", ".join(map(repr, self.hidden_kinds))
                 raise ValueError(f"{self.algorithm} is defined for {kinds} hidden units, not {layer.kind!r} ones.")
             if self.hidden_kinds is None and not layer.is_stochastic:
+                possible = ", ".join(kinds_of(BERNOULLI, GAUSSIAN, GAUSSIAN_PREACTIVATION))
                 raise ValueError(
                     f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
-                    f"not {layer.kind!r} ones; possible are {', '.join(stochastic_kinds())}."
+                    f"not {layer.kind!r} ones; possible are {possible}."
                 )
 
     @classmethod
@@ -389,8 +390,3 @@ class Construction(LearningRates):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never", *UNSAVED]
-
-
-def stochastic_kinds() -> list[str]:
-    """Names of the kinds of units that may be hidden and draw their values."""
-    return [kind for kind in UNIT_KINDS if kind == "bernoulli" or kind.startswith("gaussian_")]

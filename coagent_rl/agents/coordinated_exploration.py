@@ -34,6 +34,7 @@ class CoordinatedExploration(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_coordinated_exploration)
+    hidden_kinds = ("boltzmann",)
 
     def __init__(
         self,
@@ -61,11 +62,6 @@ class CoordinatedExploration(CoagentAlgorithm):
             raise ValueError(f"gibbs_sweeps must be a whole number from 1, not {self.gibbs_sweeps!r}.")
         if not isinstance(self.centred, bool):
             raise ValueError(f"centred must be True or False, not {self.centred!r}.")
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if not layer.is_coupled:
-                raise ValueError(f"Coordinated exploration is of 'boltzmann' hidden units, not of {layer.kind!r} ones.")
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "boltzmann", "gibbs_sweeps": self.gibbs_sweeps}

@@ -13,6 +13,7 @@ from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.equilibrium_propagation import learn_equilibrium_propagation
 from coagent_rl.networks import Network
+from coagent_rl.networks.units import DETERMINISTIC, kinds_of
 from coagent_rl.schedules import LearningRate
 
 
@@ -38,6 +39,7 @@ class EquilibriumPropagation(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_equilibrium_propagation)
+    hidden_kinds = kinds_of(DETERMINISTIC)
 
     def __init__(
         self,
@@ -74,11 +76,6 @@ class EquilibriumPropagation(CoagentAlgorithm):
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "tanh"}
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.is_stochastic:
-                raise ValueError(f"Equilibrium propagation trains deterministic hidden units, not {layer.kind!r} ones.")
 
     def _rule_options(self, network: Network) -> list[float]:
         return [float(self.relaxation_steps), float(self.relaxation_rate), float(self.nudge)]

@@ -9,9 +9,9 @@ import numpy as np
 
 from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
-from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.feedback_alignment import learn_feedback_alignment
 from coagent_rl.networks import Network
+from coagent_rl.networks.units import DETERMINISTIC, kinds_of
 from coagent_rl.streams import generator
 
 
@@ -25,6 +25,7 @@ class FeedbackAlignment(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_feedback_alignment)
+    hidden_kinds = kinds_of(DETERMINISTIC)
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "relu"}
@@ -33,11 +34,6 @@ class FeedbackAlignment(CoagentAlgorithm):
     def search_space(cls, trial: search.Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `CoagentAlgorithm.search_space`."""
         return search.actor_critic(trial, settings, search.GRADIENT_RULE)
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.is_stochastic:
-                raise ValueError(f"Feedback alignment trains deterministic hidden units, not {layer.kind!r} ones.")
 
     def _rule_store(self, network: Network, n_rows: int) -> np.ndarray:
         n_out = network.layers[-1].n_pre

@@ -13,6 +13,7 @@ from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.map_prop import learn_map_prop
 from coagent_rl.critics.map_prop import relaxation_options
 from coagent_rl.networks import Network
+from coagent_rl.networks.units import GAUSSIAN, kinds_of
 from coagent_rl.schedules import LearningRate
 
 
@@ -42,6 +43,7 @@ class MAPProp(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_map_prop)
+    hidden_kinds = kinds_of(GAUSSIAN)
 
     def __init__(
         self,
@@ -69,11 +71,6 @@ class MAPProp(CoagentAlgorithm):
 
     def _critic_arguments(self) -> dict[str, Any]:
         return {"relaxation_steps": self.relaxation_steps, "relaxation_rate": self.relaxation_rate}
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if not layer.is_gaussian:
-                raise ValueError(f"MAP Propagation relaxes Gaussian hidden units, not {layer.kind!r} ones.")
 
     def _rule_options(self, network: Network) -> list[float]:
         return relaxation_options(network, self.relaxation_steps, self.relaxation_rate)

@@ -13,11 +13,8 @@ from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.credit.synthetic_gradients import learn_synthetic_gradients
 from coagent_rl.networks import Network
-from coagent_rl.networks.units import BERNOULLI, DETERMINISTIC, GAUSSIAN, UNIT_KINDS
+from coagent_rl.networks.units import BERNOULLI, DETERMINISTIC, GAUSSIAN, kinds_of
 from coagent_rl.schedules import LearningRate
-
-DIFFERENTIABLE = tuple(kind for kind, (how, _) in UNIT_KINDS.items() if how in (DETERMINISTIC, BERNOULLI, GAUSSIAN))
-"""Kinds of hidden units whose value has a derivative: its own, that of its mean at fixed noise, or straight-through."""
 
 
 class SyntheticGradients(CoagentAlgorithm):
@@ -35,6 +32,8 @@ class SyntheticGradients(CoagentAlgorithm):
     """
 
     rule = staticmethod(learn_synthetic_gradients)
+    hidden_kinds = kinds_of(DETERMINISTIC, BERNOULLI, GAUSSIAN)
+    """Those whose value has a derivative: its own, that of its mean at fixed noise, or straight-through."""
 
     def __init__(
         self,
@@ -68,14 +67,6 @@ class SyntheticGradients(CoagentAlgorithm):
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "relu"}
-
-    def _check_networks(self, policy: CoagentPolicy) -> None:
-        for layer in policy.actor.layers[:-1]:
-            if layer.kind not in DIFFERENTIABLE:
-                raise ValueError(
-                    f"Synthetic gradients are predicted for hidden units of the kinds {', '.join(DIFFERENTIABLE)}, "
-                    f"not {layer.kind!r}."
-                )
 
     def _rule_options(self, network: Network) -> list[float]:
         return [float(self.predictor_rate), float(self.gradient_lambda)]

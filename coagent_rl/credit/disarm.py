@@ -47,7 +47,7 @@ def opposite(noise: Array, means: Array, values: Array) -> None:
         values[i] = 1.0 if one - noise[i] < means[i] else 0.0
 
 
-@kernel
+@part
 def disarm_scores(learner: LearnerArrays) -> None:
     """Overwrite the scores of all hidden layers and rows; signals and changes are the room of the antithetic passes.
 

@@ -51,7 +51,7 @@ def contrast(values: Array, means: Array, slopes: Array, nudge: float, scores: A
         scores[i] = over * (values[i] - means[i]) * slopes[i]
 
 
-@kernel
+@part
 def settle(learner: LearnerArrays, row: int) -> None:
     """Move all hidden layers at once down the nudged energy, from the free equilibrium, and write the scores of a row.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coagent_rl.arrays import Arrays, LearnerArrays, named
 from coagent_rl.credit.reinforce import listen
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
 from coagent_rl.networks.layout import TEMPERATURE, place
 from coagent_rl.networks.units import slope
@@ -33,7 +33,7 @@ def random_feedback(feedback: Array, scores_out: Array, slopes: Array, scores: A
         scores[i] = slopes[i] * total
 
 
-@kernel
+@part
 def feedback_scores(learner: LearnerArrays) -> None:
     """Overwrite the scores of all hidden layers and rows; B lies in ``learner.store``, shape (1, 1, n_out, width)."""
     feedback = learner.store[0, 0]

@@ -79,7 +79,7 @@ def models_of(learner: LearnerArrays, here: Place) -> Array:
     return learner.store[0, :, :, here.slot : here.slot + here.n_values]
 
 
-@kernel
+@part
 def hindsight_scores(learner: LearnerArrays) -> None:
     """s_i = (q_i - p_i) / T for all hidden units and rows, in the place of (h_i - p_i) / T; h - q into the changes.
 
@@ -105,7 +105,7 @@ def hindsight_scores(learner: LearnerArrays) -> None:
                 errors[i] = learner.values[row, here.slot + i] - q
 
 
-@kernel
+@part
 def learn_models(learner: LearnerArrays) -> None:
     """Learn from the errors of all rows, in the changes; the share of each row is one n_rows-th."""
     n_rows, top = learner.values.shape[0], learner.layout.shape[0] - 1

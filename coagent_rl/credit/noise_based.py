@@ -67,7 +67,7 @@ def own_noise(learner: LearnerArrays, row: int, index: int) -> tuple[Array, Arra
     return learner.values[row, first : first + here.n_values], learner.means[row, here.slot : here.slot + here.n_values]
 
 
-@kernel
+@part
 def noise_based_scores(learner: LearnerArrays) -> None:
     """Overwrite the scores of all hidden layers and rows; signals and changes are the room of the clean pass."""
     depth = learner.layout.shape[0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from coagent_rl.arrays import Arrays, LearnerArrays, named
 from coagent_rl.credit.backprop import scores_within_coagents
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
 from coagent_rl.optimizers import update
 from coagent_rl.traces import accumulate
 
 
-@kernel
+@part
 def listen(learner: LearnerArrays, reinforcements: Array) -> None:
     """R_i ← what the critic tells unit i: the TD error δ for all, one number a layer, or one a neuron.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coagent_rl.arrays import Arrays, LearnerArrays, named
 from coagent_rl.credit.backprop import chain_rule
 from coagent_rl.credit.reinforce import listen
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
 from coagent_rl.networks.layout import TEMPERATURE, place, weights_of
 from coagent_rl.optimizers import update
@@ -31,7 +31,7 @@ def surrogate_slopes(means: Array, temperature: float, smooth: bool, slopes: Arr
         slopes[i] = means[i] * (1.0 - means[i]) / temperature if smooth else 1.0
 
 
-@kernel
+@part
 def straight_through_scores(learner: LearnerArrays, smooth: bool) -> None:
     """Go down from the output's scores to the first layer and overwrite the scores of all hidden layers and rows."""
     for row in range(learner.values.shape[0]):

@@ -82,7 +82,7 @@ def predictor_of(learner: LearnerArrays, here: Place) -> Array:
     return learner.store[0, 0, :, here.slot : here.slot + here.n_values]
 
 
-@kernel
+@part
 def synthetic_scores(learner: LearnerArrays) -> None:
     """Overwrite the scores of all hidden layers and rows with the predicted ones; write the errors t - g into the changes.
 
@@ -120,7 +120,7 @@ def synthetic_scores(learner: LearnerArrays) -> None:
                 scores[here.slot + i] *= predictions[i]
 
 
-@kernel
+@part
 def learn_predictors(learner: LearnerArrays) -> None:
     """Learn from the errors of all rows, in the changes; the share of each row is one n_rows-th."""
     n_rows, top = learner.values.shape[0], learner.layout.shape[0] - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coagent_rl.arrays import NOISE_STEP, Arrays, LearnerArrays, named
 from coagent_rl.credit.backprop import scores_within_coagents
 from coagent_rl.credit.reinforce import listen
-from coagent_rl.kernel import Array, kernel
+from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
 from coagent_rl.networks.layout import place
 from coagent_rl.networks.units import DETERMINISTIC, neutral_noise
@@ -34,7 +34,7 @@ def explorers_only(noise: Array, neutral: float, score: Array) -> None:
             score[i] = 0.0
 
 
-@kernel
+@part
 def scores_of_explorers(learner: LearnerArrays) -> None:
     """Write the scores of those stochastic units that explored in the present step; output units always do."""
     local_scores(learner)

@@ -127,7 +127,7 @@ def learn_weight_max(arrays: Arrays, reinforcements: Array, episode_starts: Arra
     return update(learner, time)
 
 
-@kernel
+@part
 def learn_pipelined_from_scores(learner: LearnerArrays, reinforcements: Array, episode_starts: Array, time: float) -> bool:
     """One learning step of eqs. 13-17, given the scores: all layers learn at once from what the step before told them.
 

@@ -50,6 +50,12 @@ UNIT_KINDS: dict[str, tuple[int, int]] = {
   among a layer's units, by Gibbs sweeps (`coagent_rl.networks.coupled`); the mean is what it would be without them, σ(z/T).
 """
 
+
+def kinds_of(*distributions: int) -> tuple[str, ...]:
+    """Names of the kinds of units with one of these distributions."""
+    return tuple(kind for kind, (distribution, _) in UNIT_KINDS.items() if distribution in distributions)
+
+
 UNDRAWN = -1.0
 """Noise with which a categorical unit takes its most likely level."""
 

@@ -26,9 +26,8 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
             rectifier), ``"categorical"``, ``"relu"``, … (`coagent_rl.networks.UNIT_KINDS`). A deterministic layer belongs to
             the coagent that ends at the next sampled layer above, and learns by the chain rule inside it. None: what the
             rule is most natural for.
-        rule: how hidden layers get their credit, a name in `coagent_rl.supervised.RULES`: ``"reinforce"``, ``"thomas"``,
-            ``"weight_max"``, ``"map_prop"``, ``"node_perturbation"``, ``"action_values"``, ``"straight_through"``,
-            ``"feedback_alignment"``, ``"backprop"``.
+        rule: how hidden layers get their credit, a name in `coagent_rl.supervised.RULES`, such as ``"reinforce"``,
+            ``"weight_max"`` or ``"backprop"``.
         rule_kwargs: what the rule takes besides, e.g. ``dict(exploration_probability=0.1)``.
         baseline: what layers that learn from the return subtract from it: None, ``"global"``, a running mean, ``"state"``, a
             linear value of x, or ``"layer"``, one of what each layer reads.

@@ -355,10 +355,11 @@ def _report(folder: Path, result: TuningResult, algorithm: str, env_id: str) -> 
     if result.n_running:
         print(f"{result.n_running} more are run elsewhere; the last to finish names the winner, as this command does then.")
         return
-    print("trial   tuning seeds   fresh seeds (mean ± standard deviation)")
+    print("trial   tuning seeds   fresh seeds (mean ± standard deviation, ddof 1)")
     for candidate in result.candidates:
-        spread = np.std(list(candidate.scores.values())) if candidate.scores else 0.0
-        fresh = f"failed: {candidate.error}" if candidate.score is None else f"{candidate.score:.2f} ± {spread:.2f}"
+        fresh = f"failed: {candidate.error}" if candidate.score is None else f"{candidate.score:.2f}"
+        if candidate.score is not None and len(candidate.scores) > 1:
+            fresh += f" ± {np.std(list(candidate.scores.values()), ddof=1):.2f}"
         print(f"{candidate.trial.number:5d} {candidate.trial.score:14.2f}   {fresh}")
     if result.winner is None or result.settings is None:
         raise ValueError(f"All of the best trials failed on fresh seeds; they are in {folder / 'tuning.json'}.")
