@@ -36,7 +36,7 @@ def test_nan_is_an_error_before_anything_is_learned_from_it(kwargs, message, cri
     [
         (spaces.Box(0, 255, (36, 36, 3), np.uint8), None, "it is an image, and the networks have no convolutions"),
         (spaces.Dict(a=spaces.Box(0, 255, (3, 36, 36), np.uint8)), None, "it is an image"),
-        (spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2))), None, "must not hold other Dicts"),
+        (spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2))), None, "must not hold Dicts or Tuples"),
         (spaces.Text(3), None, "FlattenObservation"),
         (None, spaces.Dict(a=spaces.Discrete(2)), "it must be Discrete, MultiDiscrete, MultiBinary or a Box"),
         (None, spaces.Box(-1, 1, (2, 0)), "it is empty"),
