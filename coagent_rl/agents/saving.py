@@ -245,7 +245,8 @@ def _load(
     try:
         check_attributes({**found, "observation_space": with_rows["observation_space"], "n_envs": n_envs}, cls)
     except WRONG as error:
-        raise ValueError(f"No model can be made of {where}, member {DATA}: {error!r}") from error
+        said = error if isinstance(error, ValueError) else repr(error)
+        raise ValueError(f"No model can be made of {where}, member {DATA}: {said}") from error
     found = with_rows
     normaliser = _decoded(coder, data.get("normaliser"), where)
     try:
