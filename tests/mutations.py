@@ -133,17 +133,18 @@ def nonsensical(whole: bytes, rng: np.random.Generator, n: int) -> Iterator[tupl
         if k % 4 == 0:
             name = str(rng.choice(arrays))
             array = np.load(io.BytesIO(members[name]))
-            changes = {
-                "none of it": array.reshape(-1)[:0],
-                "empty rows": np.zeros((0, *array.shape[1:]), array.dtype),
-                "longer": np.concatenate([array.reshape(-1), array.reshape(-1)]),
-                "NaN": np.full(array.shape, np.nan, array.dtype if array.dtype.kind == "f" else np.float64),
-                "huge": np.full(array.shape, 2.0**62).astype(array.dtype),
-                "negative": (-1 - np.abs(array.astype(np.float64))).astype(array.dtype),
-                "other type": array.astype(np.uint8),
-                "complex depth": array.reshape((*array.shape, 1)),
-                "wide type": array.astype(np.longdouble),
-            }
+            with np.errstate(invalid="ignore"):  # of numbers that another type does not have
+                changes = {
+                    "none of it": array.reshape(-1)[:0],
+                    "empty rows": np.zeros((0, *array.shape[1:]), array.dtype),
+                    "longer": np.concatenate([array.reshape(-1), array.reshape(-1)]),
+                    "NaN": np.full(array.shape, np.nan, array.dtype if array.dtype.kind == "f" else np.float64),
+                    "huge": np.full(array.shape, 2.0**62).astype(array.dtype),
+                    "negative": (-1 - np.abs(array.astype(np.float64))).astype(array.dtype),
+                    "other type": array.astype(np.uint8),
+                    "complex depth": array.reshape((*array.shape, 1)),
+                    "wide type": array.astype(np.longdouble),
+                }
             what = list(changes)[k // 4 % len(changes)]
             yield f"{name}: {what}", with_sums({**members, name: array_bytes(changes[what])})
         else:

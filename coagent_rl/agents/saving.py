@@ -239,15 +239,15 @@ def _load(
     attributes = data.get("attributes")
     if not isinstance(attributes, dict):
         raise ValueError(f"{where} is damaged: its member {DATA} has no attributes.")
-    found = {name: _decoded(coder, value, where) for name, value in attributes.items() if name not in custom_objects}
-    present = {*attributes, *(member.removeprefix(PICKLED).removesuffix(".pkl") for member in members)}
-    replaced = {name: value for name, value in custom_objects.items() if name in present}
-    own, found = found, {**found, **_unpickled(members, where, trust, custom_objects), **replaced}
+    custom_objects = {k: v for k, v in custom_objects.items() if k in attributes or f"{PICKLED}{k}.pkl" in members}
+    own = {name: _decoded(coder, value, where) for name, value in attributes.items() if name not in custom_objects}
+    found = {**own, **_unpickled(members, where, trust, custom_objects), **custom_objects}
     n_envs = found.get("n_envs")
     try:
         check_attributes({**own, "observation_space": found["observation_space"], "n_envs": n_envs}, cls)
     except WRONG as error:
-        raise ValueError(f"No model can be made of {where}, member {DATA}: {error!r}") from error
+        said = error if isinstance(error, ValueError) else repr(error)
+        raise ValueError(f"No model can be made of {where}, member {DATA}: {said}") from error
     normaliser = _decoded(coder, data.get("normaliser"), where)
     try:
         if env is not None:
