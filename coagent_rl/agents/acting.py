@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl import exported
 from coagent_rl.agents.block import CLIPPED, LARGEST, SCALED
+from coagent_rl.agents.holding import sample_holding
 from coagent_rl.exported import LayerArrays, hash_of, hashed_noise, most_likely_noise, symmetric
 from coagent_rl.files import write_whole
 from coagent_rl.networks import Network
@@ -92,6 +93,7 @@ class ActingPolicy(BasePolicy):
     deterministic_mode: str
     marginal_samples: int
     exploration_probability: float
+    firing_rate: tuple[float, ...]
     _prediction_rng: np.random.Generator
 
     def encode(self, observations: Any) -> np.ndarray:
@@ -165,6 +167,23 @@ class ActingPolicy(BasePolicy):
             return self._torch_actions(observation, deterministic)
         given = observation.numpy() if isinstance(observation, th.Tensor) else observation
         return th.as_tensor(self.act(self.encode(given), deterministic))
+
+    @property
+    def holds_values(self) -> bool:
+        """Whether units may hold their values from step to step."""
+        return any(rate < 1.0 for rate in self.firing_rate)
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """As in Stable-Baselines3; where units may hold their values, these are the state, see `sample_holding`."""
+        if deterministic or not self.holds_values:
+            return super().predict(observation, state, episode_start, deterministic)
+        return sample_holding(self, observation, state, episode_start)
 
     def forward(self, obs: th.Tensor, deterministic: bool = False) -> th.Tensor:
         """Actions for a batch of observations, as `_predict`; it can be traced by ``torch.jit`` and exported to ONNX.
