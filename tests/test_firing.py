@@ -1,4 +1,4 @@
-"""Units that hold their values for some steps (Kostas et al. 2020): unbiased, the same bits on every road, in predict too."""
+"""Units that hold their values (Kostas et al. 2020): unbiased, the same bits on every road, in predict too."""
 
 from itertools import product
 
