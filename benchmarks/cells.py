@@ -134,7 +134,7 @@ def markdown(kind: str = LEARNED) -> str:
 
 
 def flagship() -> str:
-    """Per task the agent with the best final score, beside backprop on the same network and what was published elsewhere."""
+    """Per task the agent with the best final score, of equal ones the faster, beside backprop on the same network and what was published elsewhere."""
     heads = ["task", "best of the three", "runs", "final score", "95 % interval", "all episodes"]
     heads += [f"{label}: {number}" for label in BACKPROP.values() for number in ("final score", "all episodes")]
     lines = [f"| {' | '.join([*heads, 'Artificial Dopamine'])} |", "|---" * (len(heads) + 1) + "|"]
@@ -142,7 +142,7 @@ def flagship() -> str:
         digits = 3 if env_id == MULTIPLEXER else 1
         found = {agent: cell_of(agent, env_id, LEARNED) for agent in AGENTS}
         there = {agent: cell for agent, cell in found.items() if cell is not None}
-        best = max(there, key=lambda agent: there[agent]["final"][0])
+        best = max(there, key=lambda agent: (round(there[agent]["final"][0], digits), there[agent]["all"][0]))
         cells = [env_id, AGENTS[best], str(there[best]["n"]), *numbers(there[best]["final returns"], digits)]
         cells.append("{:.{d}f} ± {:.{d}f}".format(*there[best]["all"], d=digits))
         for method in BACKPROP:
