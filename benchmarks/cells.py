@@ -134,7 +134,7 @@ def markdown(kind: str = LEARNED) -> str:
 
 
 def flagship() -> str:
-    """Per task the agent with the best final score (of equal ones the faster), backprop, and what was published elsewhere."""
+    """Per task the best agent by final score (of equal ones the faster), backprop, and what was published elsewhere."""
     heads = ["task", "best of the three", "runs", "final score", "95 % interval", "all episodes"]
     heads += [f"{label}: {number}" for label in BACKPROP.values() for number in ("final score", "all episodes")]
     lines = [f"| {' | '.join([*heads, 'Artificial Dopamine'])} |", "|---" * (len(heads) + 1) + "|"]
