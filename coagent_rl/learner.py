@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from coagent_rl.arrays import N_UPDATES, NOISE_STEP, SCHEDULE_STEPS, SIGNALS, Arrays
+from coagent_rl.arrays import N_UPDATES, NOISE_STEP, SCHEDULE_STEPS, SIGNALS, VALUES, Arrays
 from coagent_rl.networks import Network
 from coagent_rl.networks.layout import RATE_END, RATE_START
 from coagent_rl.optimizers import OPTIMIZERS
@@ -32,12 +32,11 @@ class Learner:
         options: the numbers that the rule itself needs.
         store: what the rule keeps from step to step beside traces, four-dimensional.
         has_traces: whether there are traces where their decay is zero.
+        holds_values: whether units may hold their values, which then survive between two steps.
 
     Attributes:
         arrays: the plain tuple that kernels take, see `coagent_rl.arrays.LearnerArrays`.
     """
-
-    _PER_ENVIRONMENT = ("traces", "signals", "store")
 
     def __init__(
         self,
@@ -52,6 +51,7 @@ class Learner:
         options: Sequence[float] = (),
         store: np.ndarray | None = None,
         has_traces: bool = False,
+        holds_values: bool = False,
     ) -> None:
         if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
@@ -63,6 +63,7 @@ class Learner:
         self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, *options], float)
         self.set_rates(learning_rate.table(network.depth, name), learning_rate.steps)
         self.counters = np.zeros(2)
+        self.holds_values = holds_values
         self.memory = np.zeros((3, size), dtype)
         self.traces = np.zeros((n_rows if trace_decay > 0.0 or has_traces else 0, size), dtype)
         self.activity = network.activity(n_rows)
@@ -71,7 +72,7 @@ class Learner:
         self._collect()
 
     def _collect(self) -> None:
-        self.signals = self.activity[SIGNALS]
+        self.signals, self.values = self.activity[SIGNALS], self.activity[VALUES]
         self.arrays: Arrays = self.acting(self.activity)
 
     def acting(self, activity: np.ndarray) -> Arrays:
@@ -96,12 +97,16 @@ class Learner:
         self._collect()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("rates", "signals", "arrays")}
+        return {name: value for name, value in vars(self).items() if name not in ("rates", "signals", "values", "arrays")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.rates = self.constants[:, RATE_START : RATE_END + 1].T
         self._collect()  # views and arguments must be of the copy's own arrays
+
+    @property
+    def _per_environment(self) -> tuple[str, ...]:
+        return ("traces", "signals", "store", *(["values"] if self.holds_values else []))
 
     @property
     def n_rows(self) -> int:
@@ -141,10 +146,10 @@ class Learner:
         Raises:
             ValueError: for missing or unknown names (where ``strict``), or the memory of another network.
         """
-        put_back(state, self._arrays(), self.counters, self._PER_ENVIRONMENT, strict)
+        put_back(state, self._arrays(), self.counters, self._per_environment, strict)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {name: getattr(self, name) for name in (*self._PER_ENVIRONMENT, "memory")}
+        return {name: getattr(self, name) for name in (*self._per_environment, "memory")}
 
 
 def copies(arrays: Mapping[str, np.ndarray], counters: np.ndarray) -> dict[str, th.Tensor]:

@@ -56,13 +56,30 @@ def persist(block: Array, last: Array, chances: Array, kept: Array) -> None:
                 last[row, k] = block[t, row, k]
 
 
+def firing(network: Network, rng: np.random.Generator, shape: tuple[int, ...], rates: Sequence[float]) -> np.ndarray:
+    """Who fires: one where a unit draws a value, zero where it holds the one it has; shape (…, width), float32.
+
+    Args:
+        shape: of the result without its last axis.
+        rates: each layer's probability to fire, for every unit by itself; the values of a softmax are one unit.
+
+    Source: Kostas, Nota & Thomas (2020), "Asynchronous coagent networks".
+    """
+    fires = np.ones((*shape, network.width), np.float32)
+    for index, (rate, layer) in enumerate(zip(rates, network.layers, strict=True)):
+        if rate < 1.0:
+            n_units = 1 if layer.kind.startswith("softmax") else layer.n_values
+            fires[..., network.slot(index)] = rng.random((*shape, n_units), dtype=np.float32) < rate
+    return fires
+
+
 class Noise:
     """The units' noise for training, drawn in blocks from one generator.
 
     It pickles as the state before the block and the position in it; the block is drawn again where it is needed.
 
     Attributes:
-        block: shape (n_steps, n_rows, width), see `Network.draw_noise`.
+        block: shape (n_steps, n_rows, width), see `Network.draw_noise`; twice as wide where units may hold, see `firing`.
         cursor: the first step of the block that is still unused.
         last: where blocks depend on each other, the noise with which the next one goes on, shape (n_rows, width).
     """
@@ -91,6 +108,7 @@ class Noise:
         correlation_rate: float = 1.0,
         overlapping: bool = False,
         persistence: Sequence[float] = (),
+        rates: Sequence[float] = (),
     ) -> None:
         """Draw the next block; the cursor stays where it is.
 
@@ -100,6 +118,7 @@ class Noise:
             correlation_rate: θ of `correlate`, in a network of Gaussian units; 1 for white noise.
             overlapping: let the block begin with the last step of the block before.
             persistence: probability of each layer's units to keep their noise from one step to the next; see `persist`.
+            rates: probability of each layer's units to fire; see `firing`.
         """
         if overlapping and self.block.size:
             self.last = self.block[-1].copy()
@@ -118,3 +137,6 @@ class Noise:
                     kept[network.slot(index)] = chance
                 persist(self.block, self.last, self.rng.random(self.block.shape, dtype=np.float32), kept)
         network.silence(self.block, self.rng, exploration_probability)
+        if any(rate < 1.0 for rate in rates):
+            fires = firing(network, self.rng, self.block.shape[:2], rates)
+            self.block = np.concatenate([self.block, fires], axis=2)

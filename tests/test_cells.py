@@ -7,21 +7,17 @@ import pytest
 
 from benchmarks import cells
 from benchmarks.runs import RESULTS, Run, read
-from benchmarks.tables import statistics
 
 
 @pytest.mark.parametrize("name", cells.TABLES)
 def test_tables_and_page_are_made_of_the_committed_runs(name) -> None:
     assert cells.TABLES[name]() == (RESULTS / "cells" / name).read_text(encoding="utf-8")
-    page = cells.PAGE.read_text(encoding="utf-8")
-    assert f"<!-- {name} -->" in page
-    assert cells.page(page) == page
+    assert f"<!-- {name} -->\n{cells.TABLES[name]()}<!-- end -->" in cells.PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_counts_right() -> None:
     found = {
-        (env_id, agent): statistics(cells.runs_of(agent, env_id, cells.LEARNED))
-        for env_id, agent in product(cells.LEVELS, cells.AGENTS)
+        (env_id, agent): cells.cell_of(agent, env_id, cells.LEARNED) for env_id, agent in product(cells.LEVELS, cells.AGENTS)
     }
     n_reached = sum(cell is not None and cell["final"][0] >= cells.LEVELS[env_id] for (env_id, _), cell in found.items())
     said = re.search(r"\*\*(\d+) of (\d+) cells reach their level\*\*", cells.PAGE.read_text(encoding="utf-8"))
@@ -35,7 +31,7 @@ def test_numbers_in_sentences_are_in_a_table() -> None:
     tables = "\n".join(line for line in lines if line.startswith("|"))
     sentences = "\n".join(line for line in lines if not line.startswith("|"))
     found = re.findall(r"-?\d+\.\d+", sentences)
-    assert len(found) > 5
+    assert len(found) >= 5
     assert [number for number in found if number not in tables] == []
 
 

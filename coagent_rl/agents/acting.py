@@ -12,6 +12,7 @@ from stable_baselines3.common.distributions import CategoricalDistribution, Diag
 from stable_baselines3.common.policies import BasePolicy
 
 from coagent_rl.agents.block import LARGEST, SCALED
+from coagent_rl.agents.holding import sample_holding
 from coagent_rl.exported import LayerArrays, hash_of, hashed_noise, symmetric
 from coagent_rl.networks import Network
 from coagent_rl.networks.units import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN
@@ -85,6 +86,7 @@ class ActingPolicy(BasePolicy):
     deterministic_mode: str
     marginal_samples: int
     exploration_probability: float
+    firing_rate: tuple[float, ...]
     _prediction_rng: np.random.Generator
 
     def encode(self, observations: Any) -> np.ndarray:
@@ -156,6 +158,23 @@ class ActingPolicy(BasePolicy):
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
         given = observation.numpy() if isinstance(observation, th.Tensor) else observation
         return th.as_tensor(self.act(self.encode(given), deterministic))
+
+    @property
+    def holds_values(self) -> bool:
+        """Whether units may hold their values from step to step."""
+        return any(rate < 1.0 for rate in self.firing_rate)
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """As in Stable-Baselines3; where units may hold their values, these are the state, see `sample_holding`."""
+        if deterministic or not self.holds_values:
+            return super().predict(observation, state, episode_start, deterministic)
+        return sample_holding(self, observation, state, episode_start)
 
     def _layers(self) -> list[LayerArrays]:
         """The actor's layers over the memory of its parameters, as `coagent_rl.exported.forward` takes them."""

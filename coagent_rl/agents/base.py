@@ -180,6 +180,7 @@ class CoagentAlgorithm(Construction):
         assert noise is not None
         assert self._last_episode_starts is not None
         policy, network = self.policy, self.policy.actor
+        holds_values = policy.holds_values
         actor, structure, counters = self.actor_learner, network.structure, self.actor_learner.counters
         outputs = self._acting[VALUES][:, network.slot(-1)]
         clip = self.reward_clip
@@ -194,6 +195,8 @@ class CoagentAlgorithm(Construction):
                 self._draw_noise(noise)
                 block = noise.block
                 actor.set_noise(block)
+            if holds_values:
+                block[noise.cursor, self._last_episode_starts, self._acting.shape[2] :] = 1.0  # all fire
             if not forward(structure, self._acting, observations, block, noise.cursor, SAMPLE):
                 self._raise_not_finite(observations, None)
             counters[NOISE_STEP] = noise.cursor

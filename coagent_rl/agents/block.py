@@ -197,6 +197,11 @@ def train_block(
     n_draws = draws.shape[1]
     sampled = int(plan[MODE])
     while step < plan[MOST_STEPS] and noise_step < last_noise and all_below(n_draws, cursor):
+        if noise.shape[2] > acting.shape[2]:
+            for row in range(n_rows):
+                if starts[row]:  # all fire
+                    for k in range(acting.shape[2], noise.shape[2]):
+                        noise[noise_step, row, k] = 1.0
         if not call_forward(addresses[3], network, acting, observations, noise, noise_step, sampled):
             return ACTOR_NOT_FINITE, step
         counters[NOISE_STEP] = noise_step

@@ -21,6 +21,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents import search
+from coagent_rl.agents.holding import check_firing
 from coagent_rl.agents.logs import N_RECENT
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.rates import LearningRates
@@ -265,6 +266,7 @@ class Construction(LearningRates):
         policy = self.policy_class(self.observation_space, self.action_space, **arguments)
         assert isinstance(policy, CoagentPolicy)
         self._check_networks(policy)
+        check_firing(policy, self.rule, self.algorithm)
         self.policy = policy
         policy.normaliser = self.get_vec_normalize_env()
         network = policy.actor
@@ -281,6 +283,7 @@ class Construction(LearningRates):
             self._rule_options(network),
             self._rule_store(network, rows),
             self._rule_has_traces(),
+            policy.holds_values,
         )
         self._acting = self.actor_learner.activity if rows == self.n_envs else network.activity(self.n_envs)
         if self.noise is None:
@@ -368,8 +371,8 @@ class Construction(LearningRates):
 
     def _draw_noise(self, noise: Noise) -> None:
         """Draw the next block of the actor's noise."""
-        policy = self.policy
-        noise.draw_block(policy.actor, self.n_envs, policy.exploration_probability, persistence=policy.noise_persistence)
+        policy, n, held = self.policy, self.n_envs, self.policy.noise_persistence
+        noise.draw_block(policy.actor, n, policy.exploration_probability, persistence=held, rates=policy.firing_rate)
 
     def _value_critic(self) -> Critic:
         """The critic of state values, which all units share."""

@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from coagent_rl.agents import search
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.block import LARGEST, SCALED
+from coagent_rl.agents.holding import check_firing
 from coagent_rl.agents.policy import CoagentPolicy, hidden_sizes
 from coagent_rl.agents.spaces import in_space, n_actions
 from coagent_rl.networks import UNIT_KINDS, Layer
@@ -161,6 +162,10 @@ class NoisyNeurons(CoagentAlgorithm):
             "deterministic_mode": "mean",
             "exploration_probability": self.exploration_probability,
         }
+
+    def _check_networks(self, policy: CoagentPolicy) -> None:
+        super()._check_networks(policy)
+        check_firing(policy, None, self.algorithm)
 
     def _draw_noise(self, noise: Noise) -> None:
         rate, policy = float(self.noise_correlation_rate), self.policy

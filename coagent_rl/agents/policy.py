@@ -71,6 +71,20 @@ def _per_layer(persistence: float | Sequence[float], depth: int) -> tuple[float,
     return tuple(float(p) for p in given)
 
 
+def _firing_rates(given: float | Sequence[float], layers: Sequence[Layer]) -> tuple[float, ...]:
+    rates: list[Any] = list(given) if isinstance(given, Sequence | np.ndarray) else [given] * len(layers)
+    if len(rates) != len(layers) or not all(is_positive(rate) and rate <= 1 for rate in rates):
+        raise ValueError(
+            f"firing_rate must lie in (0, 1], a number or one for each of the {len(layers)} layers, not {given!r}."
+        )
+    if any(rate < 1 for rate in rates) and any(layer.is_coupled or not layer.is_stochastic for layer in layers):
+        raise ValueError(
+            f"firing_rate {given!r}: units that hold their values must draw them, and each by "
+            f"itself, not with {', '.join(layer.kind for layer in layers)}."
+        )
+    return tuple(float(rate) for rate in rates)
+
+
 def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], name: str) -> list[Layer]:
     """Give the Gaussian layers their variances, a number for all or one each."""
     n_gaussian = sum(layer.has_deviation for layer in layers)
@@ -117,6 +131,10 @@ class CoagentPolicy(PortablePolicy):
         noise_persistence: chance of each unit to keep its random number from one step of training to the next, a number for
             all or one per layer, input side → output: what it tries lasts for some steps (`coagent_rl.noise.persist`). The
             score is that of fresh noise. `predict` draws afresh.
+        firing_rate: chance of each unit to fire in a step, a number for all or one per layer, input side → output; otherwise
+            it holds the value that it has, with a score of zero, so that layers may live at different speeds (asynchronous
+            coagents, Kostas et al. 2020). All fire when an episode starts. `predict` hands the values on as its state; with
+            ``deterministic=True`` every unit fires.
         gibbs_sweeps: number of sweeps with which ``boltzmann`` units draw, see `CoordinatedExploration`.
         seed: of the initial parameters and of the noise of `predict`.
     """
@@ -146,6 +164,7 @@ class CoagentPolicy(PortablePolicy):
         marginal_samples: int = 32,
         exploration_probability: float = 1.0,
         noise_persistence: float | Sequence[float] = 0.0,
+        firing_rate: float | Sequence[float] = 1.0,
         gibbs_sweeps: int = 5,
         seed: int | None = None,
     ) -> None:
@@ -172,6 +191,7 @@ class CoagentPolicy(PortablePolicy):
             "marginal_samples": marginal_samples,
             "exploration_probability": exploration_probability,
             "noise_persistence": noise_persistence,
+            "firing_rate": firing_rate,
             "gibbs_sweeps": gibbs_sweeps,
         }
         self.normaliser = None
@@ -193,6 +213,7 @@ class CoagentPolicy(PortablePolicy):
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
+        self.firing_rate = _firing_rates(firing_rate, self.actor.layers)
         keeps_noise = exploration_probability < 1.0 or any(self.noise_persistence)
         if keeps_noise and any(layer.is_coupled for layer in self.actor.layers):
             raise ValueError(

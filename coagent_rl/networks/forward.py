@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from coagent_rl.arrays import MEANS, NOISE_STEP, VALUES, Arrays, LearnerArrays, named, structure
 from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.coupled import DRAWN, LIKELY, MEAN_FIELD, settle
@@ -109,7 +111,9 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
         network: its structure, see `coagent_rl.networks.layout`.
         activity: shape (≥ 2, n_rows, width), whose VALUES and MEANS are written.
         observations: shape (n_rows, n_inputs).
-        noise: shape (n_steps, n_rows, width), see `Network.draw_noise`; ``noise_step`` chooses the step.
+        noise: shape (n_steps, n_rows, width), see `Network.draw_noise`; ``noise_step`` chooses the step. Of twice that width
+            (`coagent_rl.noise.firing`), the second half says who fires: where it is zero, a sampled unit holds what is in
+            VALUES.
         mode: SAMPLE, MOST_LIKELY, MEAN or SAMPLE_HIDDEN.
 
     Returns:
@@ -120,9 +124,14 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
     layout, constants = network[0], network[1]
     depth = layout.shape[0]
     values, means = activity[VALUES], activity[MEANS]
+    width = values.shape[1]
+    may_hold = noise.shape[2] > width
+    held = np.empty(width if may_hold else 0, values.dtype)
     for row in range(observations.shape[0]):
         for i in range(observations.shape[1]):
             values[row, i] = observations[row, i]
+        for k in range(held.size):
+            held[k] = values[row, k]
         for index in range(depth):
             means_of_layer(network, index, values[row], means[row])
             here = place(layout, index)
@@ -144,6 +153,10 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
             else:
                 how = DETERMINISTIC if passes_means and here.distribution != GAUSSIAN_PREACTIVATION else here.distribution
                 draw(how, sampled, means[row, slot:], n, source, own)
+            if may_hold and sampled:
+                for k in range(slot, slot + n):
+                    if noise[noise_step, row, width + k] == 0.0:
+                        values[row, k] = held[k]
     return all_finite(means[: observations.shape[0], observations.shape[1] :])
 
 
@@ -159,10 +172,15 @@ def act(arrays: Arrays, observations: Array, noise_step: int) -> bool:
 def local_scores(learner: LearnerArrays) -> None:
     """Write the scores ∂ log π(values) / ∂z of every stochastic layer and row, from values and means. See `units.score`.
 
-    A deterministic layer has none of its own; see `coagent_rl.credit.backprop.scores_within_coagents`.
+    A deterministic layer has none of its own; see `coagent_rl.credit.backprop.scores_within_coagents`. A unit that held its
+    value did nothing: its score is zero.
+
+    Source: Kostas, Nota & Thomas (2020), asynchronous coagent networks.
     """
     layout, constants = learner.layout, learner.constants
     values, means, scores = learner.values, learner.means, learner.scores
+    width, step = values.shape[1], int(learner.counters[NOISE_STEP])
+    may_hold = learner.noise.shape[2] > width
     for row in range(values.shape[0]):
         for index in range(layout.shape[0]):
             here = place(layout, index)
@@ -177,3 +195,9 @@ def local_scores(learner: LearnerArrays) -> None:
                     here.n_values,
                     scores[row, here.slot : here.slot + here.n_biases],
                 )
+                if may_hold:
+                    for k in range(here.n_biases):
+                        per_unit = here.n_pre // here.n_values if here.distribution == CATEGORICAL else 1
+                        unit = k // per_unit if per_unit > 1 else k % here.n_values
+                        if learner.noise[step, row, width + here.slot + unit] == 0.0:
+                            scores[row, here.slot + k] = 0.0
