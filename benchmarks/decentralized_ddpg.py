@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
-from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.runs import RESULTS, Run, execute_all, read
 from benchmarks.sub_critics import correlation
-from benchmarks.tables import Method, Table, interval, parse, statistics
+from benchmarks.tables import Method, Table, base_settings, interval, parse, rows_figure, statistics
 from coagent_rl import DecentralizedDDPG
 from coagent_rl.analysis.known import possible_range
-from coagent_rl.analysis.style import INK, applied, footnote, looks, save_figure
+from coagent_rl.analysis.style import applied, looks, save_figure
 from coagent_rl.training.hyperparameters import load_hyperparameters, parse_seeds, shipped_environments
 
 DDPG = "decentralized_ddpg"
@@ -133,42 +131,6 @@ class FinalTable(Table):
         rows_figure(self.folder / "table.png", {env_id: rows for env_id, rows in cells.items() if rows})
 
 
-def rows_figure(path: Path, panels: Mapping[str, Mapping[str, np.ndarray]], n_columns: int = 2) -> Figure:
-    """Draw what every run reached, a panel a task and a row a method with its name, and the means.
-
-    Args:
-        panels: environment id → name of a row → returns, shape (n_runs,).
-
-    Returns:
-        The figure that was written.
-    """
-    styles = looks(list(dict.fromkeys(label for rows in panels.values() for label in rows)))
-    n_rows = -(-len(panels) // n_columns)
-    groups = [list(panels.items())[k * n_columns : (k + 1) * n_columns] for k in range(n_rows)]
-    heights = [max(len(rows) for _, rows in group) + 3.0 for group in groups]
-    with applied():
-        figure = Figure(figsize=(6.2 * n_columns, 0.21 * sum(heights) + 0.3), layout="constrained")
-        grid = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=heights)
-        for axes in grid.flat[len(panels) :]:
-            axes.remove()
-        for axes, (env_id, rows) in zip(grid.flat, panels.items(), strict=False):
-            for place, (label, returns) in enumerate(rows.items()):
-                colour = styles[label].colour
-                axes.plot(returns, np.full(returns.size, place), "o", color=colour, alpha=0.45, markersize=4.5, mew=0)
-                axes.plot(returns.mean(), place, "|", color=INK, markersize=9, markeredgewidth=1.6)
-            axes.set_yticks(range(len(rows)), [fill(label, 54) for label in rows], fontsize=7)
-            axes.set_ylim(len(rows) - 0.4, -0.6)
-            axes.tick_params(axis="y", length=0)
-            axes.grid(visible=False, axis="y")
-            axes.xaxis.set_major_locator(MaxNLocator(6))
-            axes.set_title(env_id)
-        for axes in figure.axes[-n_columns:]:
-            axes.set_xlabel("return after training")
-        footnote(figure, "A dot a run, the line their mean. Every run is evaluated after training, over many episodes.")
-        save_figure(figure, path)
-    return figure
-
-
 def solved_share(env_id: str, final: np.ndarray) -> str:
     """How many of the returns after training reach the environment's threshold; nothing where it has none."""
     import gymnasium as gym
@@ -210,7 +172,7 @@ def variants(env_id: str, depth: int) -> dict[str, dict[str, Any]]:
 
 def depth_runs(env_id: str, variant: str, depth: int, seeds: Sequence[int]) -> list[Run]:
     """Return the runs of one curve: a critic kind with so many hidden layers."""
-    shipped = load_hyperparameters(DDPG, env_id)
+    shipped = base_settings(DDPG, env_id)
     rate = float(np.ravel(shipped.get("actor_learning_rate", 1e-4))[-1])
     settings = {
         **shipped,

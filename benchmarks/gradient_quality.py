@@ -3,7 +3,8 @@
     python -m benchmarks.gradient_quality
 
 writes `results/gradient_quality`: `quality.json`, the table `quality.md` and the figure `quality.png`. All agents of the
-registry take part whose rule is told a TD error; each with its own kind of hidden units, on states of the multiplexer.
+registry take part whose rule is told a TD error; each with its own kind of hidden units, on states of the multiplexer. With
+``--algos`` or ``--networks`` only these are measured, and what the folder holds of the others stays.
 """
 
 from __future__ import annotations
@@ -123,6 +124,24 @@ def measure_all(
     return {"rows": rows, "left_out": left_out}
 
 
+def together(
+    before: Mapping[str, Any], result: Mapping[str, Any], algorithms: Sequence[str], networks: Sequence[str]
+) -> Any:
+    """What was measured before and not again, and what was measured now, in the order of networks and agents."""
+    everywhere = [*WIDTHS, *DEPTHS, *ON_THE_WAY]
+    again = {(name, network) for name in algorithms for network in networks or everywhere}
+    rows = [row for row in before["rows"] if (row["rule"], row["network"]) not in again] + list(result["rows"])
+    names = [*ALGORITHMS, *algorithms]
+    rows.sort(key=lambda row: (row["episodes"], everywhere.index(row["network"]), names.index(row["rule"])))
+    left_out: dict[str, dict[str, str]] = {}
+    for name in dict.fromkeys(names):
+        old = before["left_out"].get(name, {}).items()
+        kept = {where: why for where, why in old if (name, where.partition(",")[0]) not in again}
+        if found := {**kept, **result["left_out"].get(name, {})}:
+            left_out[name] = found
+    return {"rows": rows, "left_out": left_out}
+
+
 def markdown(result: Mapping[str, Any]) -> str:
     """The tables, over width, depth and training, and what is not in them."""
     parts = []
@@ -212,9 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     result = measure_all(algorithms, given.samples, given.states, given.networks, given.most_exact)
     given.folder.mkdir(parents=True, exist_ok=True)
+    path = given.folder / "quality.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "left_out": {}}
+    result = together(before, result, algorithms, given.networks)
     lines = ",\n".join(json.dumps(row) for row in result["rows"])
     text = f'{{"left_out": {json.dumps(result["left_out"])},\n"rows": [\n{lines}\n]}}\n'
-    write_whole(given.folder / "quality.json", lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     page = markdown(result)
     write_whole(given.folder / "quality.md", lambda beside: beside.write_text(page, encoding="utf-8"))
     figure = draw(result["rows"])

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.runs import RESULTS, Run, execute_all, read
 from coagent_rl.analysis.known import PUBLISHED, window_of
+from coagent_rl.analysis.style import INK, applied, footnote, looks, save_figure
 from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override, parse_seeds
+
+THEN = Path(__file__).parent / "settings_then.yml"
+"""Settings that were shipped when tables were made, and have been replaced since: algorithm → environment id."""
+
+
+@cache
+def settings_then() -> dict[str, dict[str, dict[str, Any]]]:
+    """Read `THEN`."""
+    return dict(yaml.safe_load(THEN.read_text(encoding="utf-8")))
+
+
+def base_settings(algorithm: str, env_id: str) -> dict[str, Any]:
+    """What the tables of the papers start from: the settings shipped then, or now where they are the same."""
+    then = settings_then().get(algorithm, {}).get(env_id)
+    return load_hyperparameters(algorithm, env_id) if then is None else deepcopy(then)
 
 
 @dataclass(frozen=True)
@@ -122,7 +144,7 @@ class Table:
         """What a cell is trained with."""
         row = self.methods[method]
         changes = {**row.changes, **(row.tuned or {}).get(env_id, {}), **self.tasks[env_id]}
-        return override(load_hyperparameters(row.settings, env_id), changes)
+        return override(base_settings(row.settings, env_id), changes)
 
     def runs(self, method: str, env_id: str, seeds: Sequence[int]) -> list[Run]:
         """Return the runs of a cell; none where the method is not defined."""
@@ -179,6 +201,50 @@ class Table:
         command.add_argument("--envs", nargs="+", default=list(self.tasks), choices=list(self.tasks))
         command.add_argument("--methods", nargs="+", default=list(self.methods), choices=list(self.methods))
         command.set_defaults(run=lambda a: self.make(a.envs, a.methods, parse_seeds(a.seeds), a.n_jobs))
+
+
+def rows_figure(
+    path: Path,
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    n_columns: int = 2,
+    x_label: str = "return after training",
+    note: str = "A dot a run, the line their mean. Every run is evaluated after training, over many episodes.",
+) -> Figure:
+    """Draw what every run reached, a panel a task and a row a method with its name, and the means.
+
+    Args:
+        panels: environment id → name of a row → returns, shape (n_runs,).
+        x_label: what the returns are.
+        note: what stands below the figure.
+
+    Returns:
+        The figure that was written.
+    """
+    styles = looks(list(dict.fromkeys(label for rows in panels.values() for label in rows)))
+    n_rows = -(-len(panels) // n_columns)
+    groups = [list(panels.items())[k * n_columns : (k + 1) * n_columns] for k in range(n_rows)]
+    heights = [max(len(rows) for _, rows in group) + 3.0 for group in groups]
+    with applied():
+        figure = Figure(figsize=(6.2 * n_columns, 0.21 * sum(heights) + 0.3), layout="constrained")
+        grid = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=heights)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        for axes, (env_id, rows) in zip(grid.flat, panels.items(), strict=False):
+            for place, (label, returns) in enumerate(rows.items()):
+                colour = styles[label].colour
+                axes.plot(returns, np.full(returns.size, place), "o", color=colour, alpha=0.45, markersize=4.5, mew=0)
+                axes.plot(returns.mean(), place, "|", color=INK, markersize=9, markeredgewidth=1.6)
+            axes.set_yticks(range(len(rows)), [fill(label, 54) for label in rows], fontsize=7)
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False, axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+            axes.set_title(env_id)
+        for axes in figure.axes[-n_columns:]:
+            axes.set_xlabel(x_label)
+        footnote(figure, note)
+        save_figure(figure, path)
+    return figure
 
 
 def parse(parser: argparse.ArgumentParser, commands: Any, argv: Sequence[str] | None) -> None:

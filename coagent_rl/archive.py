@@ -181,9 +181,13 @@ def json_from(content: bytes, name: str) -> Any:
     """Read a JSON member.
 
     Raises:
-        ValueError: naming it, if it is none.
+        ValueError: naming it, if it is none; NaN and infinity, which Python would read, are not JSON.
     """
     try:
-        return json.loads(content)
+        return json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the member {name} is not JSON: {error}") from error
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"it has the value {name}")

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 MODES = ("marginal", "hashed", "mean", "most_likely", "sample_hidden")
 REPEATABLE = ("marginal", "hashed", "mean", "most_likely")
 """The modes in which the action is a function of the observation."""
@@ -181,7 +181,7 @@ def hash_of(inputs: Any, xp: Any = np) -> Any:
     # Mantissa and exponent are what the bytes hold, and unlike a view of these torch can trace them.
     mantissa, exponent = xp.frexp(inputs)
     places = xp.arange(inputs.shape[-1], dtype=xp.int64) << 48
-    numbers = _integers(mantissa * 2.0**24, xp) + (_integers(exponent, xp) << 32) + places
+    numbers = _cast(mantissa * 2.0**24, "int64", xp) + (_cast(exponent, "int64", xp) << 32) + places
     return _mix(_mix(numbers).sum(-1))[..., None]
 
 
@@ -208,14 +208,62 @@ def _uniforms(key: Any, stream: int, n: int, xp: Any) -> Any:
     return ((_mix(key + (counters + 1) * _GOLDEN) >> 40) & _MASKS[40]) * 2.0**-24
 
 
-def _integers(x: Any, xp: Any) -> Any:
-    return x.astype(np.int64) if xp is np else x.long()
+def _cast(x: Any, dtype: str, xp: Any) -> Any:
+    return x.astype(dtype) if xp is np else x.to(getattr(xp, dtype))
 
 
 def _mix(x: Any) -> Any:
     x = (x ^ ((x >> 30) & _MASKS[30])) * _FIRST
     x = (x ^ ((x >> 27) & _MASKS[27])) * _SECOND
     return x ^ ((x >> 31) & _MASKS[31])
+
+
+def most_likely(means: Any, layer: LayerArrays, xp: Any = np) -> Any:
+    """Values of an output layer that are most likely where these are its means, as `forward` gives them."""
+    if layer.kind == "categorical":
+        return layer.levels[means.argmax(-1)]
+    return xp.where(means > 0.5, xp.ones_like(means), xp.zeros_like(means)) if layer.kind == "bernoulli" else means
+
+
+def inputs_of(given: Any, part: Mapping[str, Any], xp: Any = np) -> Any:
+    """Network inputs, shape (n, size), from one part of a batch of observations.
+
+    Args:
+        given: shape (n, …).
+        part: ``sizes`` and ``start`` of the whole numbers that become one-hot, or, without sizes, numbers as they are.
+    """
+    if not part["sizes"]:
+        return _cast(given, "float32", xp).reshape(-1, math.prod(part["shape"]))
+    sizes = np.array(part["sizes"])
+    levels = np.concatenate([np.arange(size) for size in sizes]) + np.repeat(part["start"], sizes)
+    repeated = given.reshape(-1, sizes.size)[:, xp.asarray(np.repeat(np.arange(sizes.size), sizes))]
+    return _cast(repeated == xp.asarray(levels), "float32", xp)
+
+
+def actions_of(outputs: Any, action: Mapping[str, Any], low: Any, high: Any, xp: Any = np) -> Any:
+    """Actions, shape (n, …), from the output layer's values, shape (n, n_values).
+
+    Args:
+        action: ``map``, what is done with the values: "clipped" to the bounds; "scaled", -1 and 1 being the bounds;
+            "largest", the index of the largest; "groups", the same in each group of ``sizes`` values; "levels", they are it;
+            "positive", 1 where they are. Then ``shape``, ``start`` and ``dtype``.
+        low, high: bounds, shape (n_values,), of the first two.
+    """
+    kind, sizes, dtype = action["map"], action["sizes"], action["dtype"]
+    if kind == "scaled":
+        outputs = low + (outputs + 1.0) * 0.5 * (high - low)
+    if kind in ("clipped", "scaled"):
+        chosen = xp.minimum(xp.maximum(outputs, low), high)
+    elif kind == "largest":
+        chosen = outputs.argmax(-1)
+    elif kind == "groups":
+        ends = np.cumsum(sizes).tolist()
+        chosen = xp.stack([outputs[:, last - n : last].argmax(-1) for n, last in zip(sizes, ends, strict=True)], -1)
+    elif kind == "levels":
+        chosen = xp.minimum(outputs, xp.asarray(np.array(sizes, np.float32) - 1))
+    else:
+        chosen = outputs > 0
+    return _cast(chosen, dtype, xp).reshape((-1, *action["shape"])) + xp.asarray(np.array(action["start"], dtype))
 
 
 class ExportedAgent:
@@ -250,43 +298,60 @@ class ExportedAgent:
         self._rng = np.random.default_rng(seed)
 
     def encode(self, observations: Any) -> np.ndarray:
-        """Observations of a batch → normalised network inputs, shape (n, n_inputs)."""
-        encoding, n_inputs = self.description["encoding"], self.description["n_inputs"]
-        if encoding["kind"] == "one_hot":
-            states = np.asarray(observations).reshape(-1) - encoding["start"]
-            if states.size and not 0 <= states.min() <= states.max() < n_inputs:
-                raise ValueError(f"Observations must lie from {encoding['start']} to {encoding['start'] + n_inputs - 1}.")
-            return np.eye(n_inputs, dtype=np.float32)[states]
-        inputs = np.asarray(observations).reshape(-1, n_inputs)
-        if "epsilon" in encoding:
-            inputs = (inputs - self._arrays["mean"]) / np.sqrt(self._arrays["variance"] + encoding["epsilon"])
-            inputs = np.clip(inputs, -encoding["clip"], encoding["clip"])
-        inputs = inputs.astype(np.float32)
-        if not np.isfinite(inputs).all():
+        """Observations of a batch → normalised network inputs, shape (n, n_inputs); of a mapping, of all its parts."""
+        inputs = []
+        for index, part in enumerate(self.description["observation"]):
+            given = np.asarray(observations if part["key"] is None else observations[part["key"]])
+            if "epsilon" in part:
+                statistics = (self._arrays[f"{name}_{index}"] for name in ("mean", "variance"))
+                mean, variance = (array.reshape(part["shape"]) for array in statistics)
+                given = np.clip((given - mean) / np.sqrt(variance + part["epsilon"]), -part["clip"], part["clip"])
+            if part["sizes"]:
+                first = np.reshape(part["start"], part["shape"])
+                last = first + np.reshape(part["sizes"], part["shape"]) - 1
+                if not np.all((given >= first) & (given <= last) & (given == np.floor(given))):
+                    raise ValueError(f"Observations must lie from {first.tolist()} to {last.tolist()}, not {given}.")
+            inputs.append(inputs_of(given, part))
+        together = np.concatenate(inputs, axis=-1)
+        if not np.isfinite(together).all():
             raise ValueError("The observations contain NaN or infinity.")
-        return inputs
+        return together
 
     def predict(self, observation: Any, deterministic: bool = True) -> Any:
         """Action for one observation, or actions for a batch of them (one more dimension in front).
 
         Args:
+            observation: an array, or a mapping of them, as the agent's environment gives it.
             deterministic: whether to answer in the exported `mode`, or sample as in training.
 
         Raises:
-            ValueError: for observations of another shape, or with NaN or infinity in them.
+            ValueError: for observations of another shape, keys that are missing, or NaN or infinity in them.
         """
-        observation = np.asarray(observation)
-        shape = tuple(self.description["encoding"]["shape"])
-        if observation.shape[max(observation.ndim - len(shape), 0) :] != shape or observation.ndim > len(shape) + 1:
-            raise ValueError(f"Observations must have shape {shape} or (n, *{shape}), not {observation.shape}.")
-        actions = self._to_actions(self._outputs(self.encode(observation), self.mode if deterministic else "sample"))
-        return actions[0] if observation.ndim == len(shape) else actions
+        is_one = self._is_one(observation)
+        outputs = self._outputs(self.encode(observation), self.mode if deterministic else "sample")
+        actions = actions_of(outputs, self.description["action"], self._arrays.get("low"), self._arrays.get("high"))
+        return actions[0] if is_one else actions
+
+    def _is_one(self, observation: Any) -> bool:
+        """Whether it is a single observation, no batch."""
+        parts, found = self.description["observation"], set()
+        for part in parts:
+            key, shape = part["key"], tuple(part["shape"])
+            if key is not None and (not isinstance(observation, Mapping) or key not in observation):
+                raise ValueError(f"Observations must have the keys {[other['key'] for other in parts]}.")
+            given, what = np.shape(observation if key is None else observation[key]), "" if key is None else f" of {key!r}"
+            if given[max(len(given) - len(shape), 0) :] != shape or len(given) > len(shape) + 1:
+                raise ValueError(f"Observations{what} must have shape {shape} or (n, *{shape}), not {given}.")
+            found.add(given[: len(given) - len(shape)])
+        if len(found) > 1:
+            raise ValueError(f"The parts of the observations are not as many: {sorted(found)}.")
+        return found == {()}
 
     def _outputs(self, inputs: np.ndarray, mode: str) -> np.ndarray:
         last, q = len(self.layers) - 1, self.description["exploration_probability"]
         if mode == "marginal":
             means, _ = forward(inputs[:, None, :], self.layers, lambda i: self.bank[i] if i < last else None)
-            return np.asarray(means.mean(axis=1))
+            return np.asarray(most_likely(means.mean(axis=1), self.layers[-1]))
         if mode == "hashed":
             key = hash_of(inputs)
             return np.asarray(
@@ -307,15 +372,6 @@ class ExportedAgent:
             return drawn.astype(np.float32)
 
         return np.asarray(forward(inputs, self.layers, noise)[1])
-
-    def _to_actions(self, outputs: np.ndarray) -> np.ndarray:
-        action = self.description["action"]
-        if action["map"] == "largest":
-            return np.asarray(outputs.argmax(axis=1) + action["start"])
-        low, high = self._arrays["low"], self._arrays["high"]
-        if action["map"] == "scaled":
-            outputs = low + (outputs + 1.0) * 0.5 * (high - low)
-        return np.asarray(np.clip(outputs, low, high)).astype(low.dtype)
 
 
 def _read_layers(description: dict[str, Any], parameters: np.ndarray) -> list[LayerArrays]:

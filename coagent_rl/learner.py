@@ -148,8 +148,8 @@ class Learner:
 
 
 def copies(arrays: Mapping[str, np.ndarray], counters: np.ndarray) -> dict[str, th.Tensor]:
-    """Return copies of arrays, and the optimizer's number of updates, as a state."""
-    tensors = {name: th.from_numpy(array.copy()) for name, array in arrays.items()}
+    """Return copies of arrays, but for empty ones, and the optimizer's number of updates, as a state."""
+    tensors = {name: th.from_numpy(array.copy()) for name, array in arrays.items() if array.size}
     return {**tensors, "n_updates": th.tensor(int(counters[N_UPDATES]))}
 
 
@@ -163,14 +163,15 @@ def put_back(
     """Put a state that `copies` made back into the arrays and counters.
 
     Args:
-        per_environment: names that are passed over where the number of environments is another.
-        strict: whether names must match.
+        per_environment: names that are passed over where they are missing, or of another number of environments.
+        strict: whether the other names must match.
 
     Raises:
         ValueError: for missing or unknown names (where ``strict``), or an array of another shape.
     """
     known = {*arrays, "n_updates"}
-    if strict and set(state) != known:
+    needed = {name for name, array in arrays.items() if array.size and name not in per_environment} | {"n_updates"}
+    if strict and not needed <= set(state) <= known:
         raise ValueError(f"A learner's state holds {sorted(known)}, not {sorted(state)}.")
     for name in sorted(known & set(state)):
         given = np.asarray(state[name])

@@ -203,7 +203,9 @@ def run(arguments: argparse.Namespace, command: Sequence[str]) -> Path:
     return folder
 
 
-def train_in(algorithm: str, env_id: str, settings: Mapping[str, Any], seed: int, options: Options) -> None:
+def train_in(
+    algorithm: str, env_id: str, settings: Mapping[str, Any], seed: int, options: Options, is_new: bool = True
+) -> None:
     """Train in the folder of a run, new or going on, and say what came of it; signals end it between two steps."""
     from coagent_rl.analysis.plots import learning_curve
     from coagent_rl.training.checkpoints import Interruption
@@ -221,9 +223,7 @@ def train_in(algorithm: str, env_id: str, settings: Mapping[str, Any], seed: int
     except Exception:
         if any(folder.glob("*.zip")):
             print(f"What was learned until then is in {folder}.", file=sys.stderr)
-        elif options.checkpoint is None and not any(
-            path.read_text().count("\n") > 2 for path in folder.glob("*.monitor.csv")
-        ):
+        elif is_new and not any(path.read_text().count("\n") > 2 for path in folder.glob("*.monitor.csv")):
             shutil.rmtree(folder, ignore_errors=True)  # it failed before the first episode ended: leave no empty run
         raise
     if result.returns.size:

@@ -271,7 +271,7 @@ def test_replay(td_source) -> None:
     np.testing.assert_array_equal(model.policy.actor.parameters, before)
     model.learn(42, reset_num_timesteps=False)
     assert model.neuron_critics.counters[N_UPDATES] == 3 * 5  # at the steps 60, 70, 80, 90 and 100
-    buffer, network = model.replay_buffer.buffer, model.policy.actor
+    buffer, network = model.replay_buffer, model.policy.actor
     assert buffer.size() == 50
     stored = buffer.actions[:50, 0]
     hidden = slice(0, 8)
@@ -323,14 +323,14 @@ def test_a_run_keeps_its_replay_buffer(tmp_path) -> None:
     assert (tmp_path / "Pendulum-v1_replay_buffer.npz").is_file()
     options = Options(trained_agent=str(tmp_path / "Pendulum-v1.zip"), final_eval_episodes=0)
     result = train("decentralized_ddpg", "Pendulum-v1", {**settings, "n_timesteps": 10}, 0, options)
-    assert result.model.replay_buffer.buffer.size() == 160
+    assert result.model.replay_buffer.size() == 160
 
 
 def test_replay_marks_the_cut_step_of_one_environment_only() -> None:
     """With zero_td_error, an environment that is cut does not take the transitions of the others with it."""
     env = SerialVecEnv([lambda n=n: Monitor(gym.wrappers.TimeLimit(gym.make("Pendulum-v1"), n)) for n in (5, 200)])
     kwargs = {"buffer_size": 400, "truncation": "zero_td_error", "policy_kwargs": SMALL}
-    buffer = DecentralizedDDPG("MlpPolicy", env, seed=0, **kwargs).learn(100).replay_buffer.buffer
+    buffer = DecentralizedDDPG("MlpPolicy", env, seed=0, **kwargs).learn(100).replay_buffer
     assert buffer.size() == 50
     np.testing.assert_array_equal(buffer.timeouts[:50].sum(axis=0), [10, 0])
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from benchmarks import decentralized_ddpg, rule_drawings, speed_report, sub_critics
+from benchmarks import decentralized_ddpg, rule_drawings, speed_report, sub_critics, tables
 from benchmarks.supervised_figures import FIGURES, draw_figure
 from coagent_rl.analysis import (
     UpdateAngles,
@@ -97,7 +97,7 @@ def rows(path: Path) -> Figure:
     }
     methods = decentralized_ddpg.METHODS
     returns = RNG(0).normal(0, 100, (10,))
-    return decentralized_ddpg.rows_figure(
+    return tables.rows_figure(
         path, {env_id: {methods[name].label: returns + 50 for name in names} for env_id, names in kept.items()}
     )
 

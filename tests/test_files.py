@@ -233,6 +233,19 @@ def test_parameters_of_a_file(saved) -> None:
     np.testing.assert_array_equal(other.policy.parameters_to_vector(), model.policy.parameters_to_vector())
 
 
+def test_no_parameters_are_empty() -> None:
+    """And what is of one environment only may be missing: it then starts anew."""
+    model = WeightMax("MlpPolicy", "CartPole-v1", policy_kwargs=SMALL)
+    parameters = model.get_parameters()
+    assert all(tensor.numel() for state in parameters.values() for tensor in state.values())
+    assert "traces" not in parameters["actor_learner"]
+    other = WeightMax("MlpPolicy", "CartPole-v1", policy_kwargs=SMALL, actor_lambda=0.5)
+    other.set_parameters(parameters)
+    del parameters["actor_learner"]["memory"]
+    with pytest.raises(ValueError, match="A learner's state holds"):
+        other.set_parameters(parameters)
+
+
 def test_files_of_other_libraries(tmp_path) -> None:
     A2C("MlpPolicy", "CartPole-v1").save(tmp_path / "a2c.zip")
     np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
@@ -252,7 +265,7 @@ def test_a_damaged_replay_buffer_is_refused(tmp_path) -> None:
     file = tmp_path / "buffer.npz"
     model.save_replay_buffer(file)
     whole, rng = file.read_bytes(), np.random.default_rng(0)
-    before = model.replay_buffer.buffer
+    before = model.replay_buffer
     for _ in range(60):
         damaged = bytearray(whole)
         damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
@@ -261,9 +274,9 @@ def test_a_damaged_replay_buffer_is_refused(tmp_path) -> None:
         try:
             other.load_replay_buffer(file)
         except ValueError:
-            assert not other.replay_buffer.buffer.full  # nothing of it was taken
+            assert not other.replay_buffer.full  # nothing of it was taken
             continue
-        np.testing.assert_array_equal(other.replay_buffer.buffer.actions, before.actions)
+        np.testing.assert_array_equal(other.replay_buffer.actions, before.actions)
 
 
 def test_a_run_folder_imports_only_what_is_trusted(tmp_path, capsys, monkeypatch) -> None:

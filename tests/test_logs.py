@@ -114,6 +114,14 @@ def test_errors_of_a_block_are_kept_as_if_they_came_one_by_one(sizes) -> None:
     np.testing.assert_array_equal(remembered(recent), errors[-N_RECENT:].ravel())
 
 
+def test_the_logger_holds_what_learning_was_at_its_end() -> None:
+    """Where users read it; what was dumped is not there any more."""
+    model = WeightMax("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs=SMALL).learn(50)
+    values = model.logger.name_to_value
+    assert values["train/n_updates"] == 50
+    assert not any(name.startswith(("rollout/", "time/")) for name in values)
+
+
 def test_when_it_is_logged(tmp_path) -> None:
     _, lines = logged(tmp_path, n=3000, log_interval=2)
     steps = [line["time/total_timesteps"] for line in lines]

@@ -175,6 +175,7 @@ def test_rates_given_to_load(tmp_path) -> None:
     assert rates(load(tmp_path / "model", critic_learning_rate=0.8)) == {"actor": [0.1, 0.3], "critic": [0.8, 0.8]}
     replaced = load(tmp_path / "model", custom_objects={"learning_rate": 0.9})
     assert (replaced.learning_rate, rates(replaced)["actor"]) == (0.9, [0.9, 0.9])
+    assert not hasattr(load(tmp_path / "model", custom_objects={"not_there": 1}), "not_there")
     with pytest.raises(ValueError, match="2 values were given"):
         load(tmp_path / "model", actor_learning_rate=[0.1, 0.2])
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 from coagent_rl import DecentralizedDDPG
@@ -55,7 +56,7 @@ def test_training_after_episodes_can_be_resumed(tmp_path) -> None:
 
 def test_a_buffer_travels_through_an_open_file_into_a_model_that_gave_its_own_away() -> None:
     model, file = make().learn(60), io.BytesIO()
-    rewards = model.replay_buffer.buffer.rewards[:60].copy()
+    rewards = model.replay_buffer.rewards[:60].copy()
     model.save_replay_buffer(file)
     file.seek(0)
     model.replay_buffer = None
@@ -63,7 +64,31 @@ def test_a_buffer_travels_through_an_open_file_into_a_model_that_gave_its_own_aw
         model.save_replay_buffer(io.BytesIO())
     model.load_replay_buffer(file)
     assert model.replay_buffer.n_transitions == 60
-    np.testing.assert_array_equal(model.replay_buffer.buffer.rewards[:60], rewards)
+    np.testing.assert_array_equal(model.replay_buffer.rewards[:60], rewards)
+
+
+def test_the_buffer_is_one_of_stable_baselines3s() -> None:
+    """Its arrays, `sample` and `extend`; what the neurons did is in the place of the action."""
+    model = make(2).learn(60)
+    buffer = model.replay_buffer
+    assert isinstance(buffer, ReplayBuffer)
+    assert buffer.observations[:30].any(axis=(1, 2)).all()
+    assert buffer.sample(5).actions.shape == (5, sum(layer.n_values for layer in model.policy.actor.layers))
+    infos = [[{"TimeLimit.truncated": False}] * 2] * 10
+    parts = (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards, buffer.dones)
+    buffer.extend(*(part[:10] for part in parts), infos)
+    assert buffer.n_transitions == 80
+    np.testing.assert_array_equal(buffer.rewards[30:40], buffer.rewards[:10])
+
+
+def test_the_steps_of_train_freq_are_finished() -> None:
+    """As in Stable-Baselines3, where no part of a rollout is without its gradient steps; the logger counts these."""
+    model = make(2, train_freq=3, gradient_steps=-1, learning_starts=0).learn(3)
+    assert (model.num_timesteps, updates(model)) == (6, 6)
+    assert model.logger.name_to_value["train/n_updates"] == 6
+    model.learn(6, reset_num_timesteps=False)
+    assert (model.num_timesteps, updates(model)) == (12, 12)
+    assert make(train_freq=(2, "episode")).learn(30).num_timesteps == 30
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,23 @@ def returns(algorithm: str, env_id: str, n_steps: int, rates: list[float], **set
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "settings"),
-    [("disarm", {}), ("hindsight", {}), ("synthetic_gradients", {"policy_kwargs": {"units": "bernoulli"}})],
+    ("algorithm", "settings", "least", "most"),
+    [
+        ("disarm", {}, 110, 50),
+        ("hindsight", {}, 110, 50),
+        ("synthetic_gradients", {"policy_kwargs": {"units": "bernoulli"}}, 110, 50),
+        ("noise_based", {}, 140, 90),
+    ],
 )
-def test_bernoulli_units_learn_cartpole(algorithm, settings) -> None:
+def test_units_learn_cartpole(algorithm, settings, least, most) -> None:
+    """The mean of the last 50 episodes, two seeds; ``most`` is for the frozen network."""
+
     def late(**changes) -> float:
         given = {"critic_learning_rate": [1e-2, 1e-3, 1e-3], **settings, **changes}
         return float(np.mean([run[-50:].mean() for run in returns(algorithm, "CartPole-v1", 25_000, RATES, **given)]))
 
-    assert late() > 110
-    assert late(frozen_layers="hidden") < 50
+    assert late() > least
+    assert late(frozen_layers="hidden") < most
 
 
 @pytest.mark.parametrize(

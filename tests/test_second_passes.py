@@ -244,3 +244,62 @@ def test_a_relaxation_that_diverges_is_named() -> None:
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"relaxation of the hidden units diverged.*10000.0"):
         model.learn(50)
     np.testing.assert_array_equal(model.policy.actor.parameters, before)
+
+
+# ------------------------------------------------------------------ what a unit reads
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("bernoulli", learn_disarm), ("gaussian_tanh", learn_noise_based)])
+def test_units_read_their_own_and_one_number_that_all_are_told(kind, rule) -> None:
+    """With all weights changed but those of two units, the second pass ends elsewhere, and both their updates change by the
+    same factor."""
+    kept = np.array([1, 4])
+    others = np.setdiff1d(np.arange(5), kept)
+
+    def update(perturbed: bool) -> np.ndarray:
+        learner = make(kind, n_rows=1)
+        network = learner.network
+        draw(learner, 3, X[:1])
+        if perturbed:
+            rng = np.random.default_rng(4)
+            network.weights(0)[:, others] += rng.standard_normal()
+            network.biases(0)[others] += rng.standard_normal()
+            for array in (network.weights(1), network.biases(1), network.weights(2), network.biases(2)):
+                array += rng.standard_normal(array.shape)
+        change = Network(3, network.layers, dtype=np.float64)
+        change.parameters[:] = step_of(learner, rule, (0.7,))
+        return np.append(change.weights(0)[:, kept], change.biases(0)[kept])
+
+    plain, changed = update(False), update(True)
+    assert np.all(plain != 0.0)
+    factors = changed / plain
+    assert abs(factors[0] - 1.0) > 0.05
+    np.testing.assert_allclose(factors, factors[0], rtol=1e-7)
+
+
+def test_units_settle_by_their_own_weights_in_both_directions() -> None:
+    """One step of the nudged phase: a unit below the output reads its input, its value and its outgoing weights."""
+    unit, others = 2, np.arange(4) != 2
+
+    def update(perturbed: bool, outgoing: float = 0.0) -> np.ndarray:
+        learner = make("tanh", n_rows=1, options=[1.0, 0.3, 0.2])
+        network = learner.network
+        draw(learner, 0, X[:1])
+        local_scores(named(learner.arrays))
+        before = network.weights(2).copy()
+        if perturbed:
+            rng = np.random.default_rng(4)
+            for array in (network.weights(0), network.biases(0)):
+                array += rng.standard_normal(array.shape)
+            for array in (network.weights(1), network.biases(1)):
+                array[..., others] += rng.standard_normal()
+            network.weights(2)[others] += rng.standard_normal()
+        network.weights(2)[unit] += outgoing
+        settle(named(learner.arrays), 0)
+        assert np.any(network.weights(2) != before) == (perturbed or outgoing != 0.0)
+        return layer(learner, SCORES, 0, 1)[[unit]]
+
+    plain = update(False)
+    assert plain[0] != 0.0
+    np.testing.assert_allclose(update(True), plain, rtol=1e-12)
+    assert np.abs(update(False, 0.5) / plain - 1.0) > 0.1

@@ -261,6 +261,13 @@ def test_observations_that_are_not_of_the_space(space, observations, message) ->
         encode(space, observations)
 
 
+def test_nested_dicts_are_refused_as_in_stable_baselines3() -> None:
+    env = Target(spaces.Dict(a=BOX, b=spaces.Dict(c=BOX)))
+    for error in (NotImplementedError, ValueError):
+        with pytest.raises(error, match="must not hold Dicts"):
+            WeightMax("MultiInputPolicy", env)
+
+
 def test_policies_for_dicts_are_named() -> None:
     env = Target(spaces.Dict(a=BOX))
     with pytest.raises(ValueError, match="must use `MultiInputPolicy`"):

@@ -1,11 +1,7 @@
-"""How a policy acts: what ``deterministic=True`` means, the distribution of its actions, and its export."""
+"""How a policy acts: what ``deterministic=True`` means, and the distribution of its actions."""
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -14,12 +10,9 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecNormalize
 
-from coagent_rl import exported
-from coagent_rl.agents.block import CLIPPED, LARGEST, SCALED
-from coagent_rl.exported import LayerArrays, hash_of, hashed_noise, most_likely_noise, symmetric
-from coagent_rl.files import write_whole
+from coagent_rl.agents.block import LARGEST, SCALED
+from coagent_rl.exported import LayerArrays, hash_of, hashed_noise, symmetric
 from coagent_rl.networks import Network
 from coagent_rl.networks.units import MEAN, MOST_LIKELY, SAMPLE, SAMPLE_HIDDEN
 
@@ -161,20 +154,8 @@ class ActingPolicy(BasePolicy):
         return noise
 
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
-        if th.jit.is_tracing() or th.compiler.is_exporting():
-            return self._torch_actions(observation, deterministic)
         given = observation.numpy() if isinstance(observation, th.Tensor) else observation
         return th.as_tensor(self.act(self.encode(given), deterministic))
-
-    def forward(self, obs: th.Tensor, deterministic: bool = False) -> th.Tensor:
-        """Actions for a batch of observations, as `_predict`; it can be traced by ``torch.jit`` and exported to ONNX.
-
-        Raises:
-            ValueError: where it is traced without ``deterministic``, or in a mode that is not repeatable.
-        """
-        return self._predict(obs, deterministic)
-
-    # ------------------------------------------------------------------ in torch
 
     def _layers(self) -> list[LayerArrays]:
         """The actor's layers over the memory of its parameters, as `coagent_rl.exported.forward` takes them."""
@@ -194,82 +175,6 @@ class ActingPolicy(BasePolicy):
             for index, layer in enumerate(network.layers)
         ]
 
-    def _torch_layers(self) -> list[LayerArrays]:
-        layers = []
-        for layer, module in zip(self._layers(), self.actor_layers, strict=True):  # type: ignore[arg-type]
-            learned = getattr(module, "log_deviation", None)
-            layers.append(
-                layer._replace(
-                    weight=module.weight,
-                    bias=module.bias,
-                    deviation=float(layer.deviation) if learned is None else learned.exp(),
-                    levels=th.as_tensor(layer.levels),
-                    coupling=None if layer.coupling is None else th.as_tensor(layer.coupling),
-                )
-            )
-        return layers
-
-    def _torch_actions(self, observation: th.Tensor, deterministic: bool) -> th.Tensor:
-        mode, repeatable = self.deterministic_mode, exported.REPEATABLE
-        if not deterministic or mode not in repeatable:
-            what = f"the deterministic_mode {mode!r}" if deterministic else "deterministic=False"
-            raise ValueError(
-                f"A trace records one function of the observation, but {what} draws anew in every call: trace "
-                f"deterministic=True with one of the modes {', '.join(repeatable)}."
-            )
-        layers, last = self._torch_layers(), self.actor.depth - 1
-        inputs = self._torch_inputs(observation)
-        if mode == "marginal":
-            bank, network = th.as_tensor(self.bank), self.actor
-            means, _ = exported.forward(
-                inputs[:, None, :],
-                layers,
-                lambda i: bank[:, network.slot(i).start :][:, : layers[i].n_noise] if i < last else None,
-                th,
-            )
-            return self._torch_map(means.mean(1))
-        key = hash_of(inputs, th) if mode == "hashed" else None
-        probability = self.exploration_probability
-
-        def noise(i: int) -> th.Tensor | None:
-            if key is not None:
-                return hashed_noise(key, i, layers[i], probability if i < last else 1.0, th)
-            if mode == "mean" or i == last:
-                return None
-            return th.full((1, layers[i].n_noise), most_likely_noise(layers[i]))
-
-        return self._torch_map(exported.forward(inputs, layers, noise, th)[1])
-
-    def _torch_inputs(self, observation: th.Tensor) -> th.Tensor:
-        space = self.observation_space
-        if isinstance(space, spaces.Discrete):
-            states = observation.long().reshape(-1) - int(space.start)
-            return (states[:, None] == th.arange(int(space.n))).float()
-        self._check_box("traced")
-        return observation.float().reshape(-1, self.actor.n_inputs)
-
-    def _torch_map(self, outputs: th.Tensor) -> th.Tensor:
-        kind = self._known_kind("traced")
-        if kind == LARGEST:
-            return outputs.argmax(1) + int(getattr(self.action_space, "start", 0))
-        assert isinstance(self.action_space, spaces.Box)
-        low, high = th.as_tensor(self.action_space.low), th.as_tensor(self.action_space.high)
-        if kind == SCALED:
-            outputs = low + (outputs + 1.0) * 0.5 * (high - low)
-        return th.minimum(th.maximum(outputs, low), high)
-
-    def _known_kind(self, what: str) -> int:
-        kind = self.action_kind
-        if kind not in (LARGEST, CLIPPED, SCALED) or not isinstance(self.action_space, spaces.Box | spaces.Discrete):
-            raise ValueError(f"{type(self).__name__} turns outputs into actions in a way of its own: it cannot be {what}.")
-        return kind
-
-    def _check_box(self, what: str) -> None:
-        if not isinstance(self.observation_space, spaces.Box):
-            raise ValueError(
-                f"Observations must be a Box or Discrete for the policy to be {what}: {self.observation_space}."
-            )
-
     # ------------------------------------------------------------------ the distribution of actions
 
     def get_distribution(self, obs: th.Tensor) -> Distribution:
@@ -281,15 +186,21 @@ class ActingPolicy(BasePolicy):
             obs: shape (n, …), as `obs_to_tensor` gives it.
 
         Raises:
-            ValueError: where the largest of noisy outputs is taken, the probabilities of which have no closed form.
+            ValueError: where the largest of noisy outputs is taken, the probabilities of which have no closed form, and for
+                actions other than `Discrete` from 0 on or a `Box` of one dimension.
         """
-        kind, layer = self._known_kind("asked for a distribution"), self.actor.layers[-1]
+        kind, layer = self.action_kind, self.actor.layers[-1]
+        if kind is None:
+            raise ValueError(
+                f"{type(self).__name__} gives the distribution of Discrete actions from 0 on and of a Box of one dimension, "
+                f"not of {self.action_space}."
+            )
         if kind == LARGEST and layer.is_gaussian:
             raise ValueError(
                 "The action is the largest of noisy outputs, whose probabilities have no closed form: there is no "
                 "distribution of it. predict(…, deterministic=False) draws from it."
             )
-        means = th.as_tensor(self.marginal_means(self.encode(obs.numpy())))
+        means = th.as_tensor(self.marginal_means(self.encode(obs)))
         if kind == LARGEST:
             return CategoricalDistribution(layer.n_values).proba_distribution(means.mean(1).log())
         log_deviation = th.as_tensor(np.log(self._layers()[-1].deviation)).expand(layer.n_values)
@@ -313,55 +224,3 @@ class ActingPolicy(BasePolicy):
     def predict_values(self, obs: th.Tensor) -> th.Tensor:
         """State values, shape (n, 1)."""
         raise NotImplementedError
-
-    # ------------------------------------------------------------------ export
-
-    def export(self, path: str | os.PathLike[str], normalizer: VecNormalize | None = None) -> None:
-        """Write all that acting needs to one ``.npz``, which `coagent_rl.exported.ExportedAgent` reads with NumPy alone.
-
-        Args:
-            path: of the file; ``.npz`` is added where it is missing.
-            normalizer: whose observations the agent learned from, ``model.get_vec_normalize_env()``; exported with it, the
-                agent takes observations as the environment gives them.
-
-        Raises:
-            ValueError: if parameters are not finite, for observations or actions of a kind that the file does not know, or
-                a normaliser of other observations.
-        """
-        actor, space = self.actor, self.observation_space
-        kind = self._known_kind("exported")
-        if not np.isfinite(actor.parameters).all():
-            raise ValueError("The actor's parameters are not all finite: it has diverged, and is not exported.")
-        encoding: dict[str, Any] = {"kind": "flat", "shape": list(space.shape or ())}
-        arrays: dict[str, np.ndarray] = {}
-        if isinstance(space, spaces.Discrete):
-            encoding.update(kind="one_hot", start=int(space.start))
-        else:
-            self._check_box("exported")
-        if normalizer is not None and normalizer.norm_obs:
-            if not isinstance(space, spaces.Box) or normalizer.observation_space.shape != space.shape:
-                raise ValueError(f"The normaliser is of {normalizer.observation_space}, the policy of {space}.")
-            statistics: Any = normalizer.obs_rms
-            arrays.update(mean=statistics.mean.reshape(-1), variance=statistics.var.reshape(-1))
-            encoding.update(epsilon=float(normalizer.epsilon), clip=float(normalizer.clip_obs))
-        names = {LARGEST: "largest", CLIPPED: "clipped", SCALED: "scaled"}
-        if isinstance(self.action_space, spaces.Box):
-            arrays.update(low=self.action_space.low, high=self.action_space.high)
-        description = {
-            "format": exported.FORMAT,
-            "n_inputs": actor.n_inputs,
-            "layers": [asdict(layer) for layer in actor.layers],
-            "mode": self.deterministic_mode,
-            "exploration_probability": float(self.exploration_probability),
-            "encoding": encoding,
-            "action": {"map": names[kind], "start": int(getattr(self.action_space, "start", 0))},
-        }
-        starts = [actor.slot(index).start for index in range(actor.depth)]
-        columns = np.concatenate(
-            [first + np.arange(layer.n_noise) for first, layer in zip(starts, actor.layers, strict=True)]
-        )
-        arrays.update(parameters=actor.parameters, bank=self.bank[:, columns], description=np.array(json.dumps(description)))
-        target = Path(path)
-        if target.suffix != ".npz":
-            target = target.with_name(target.name + ".npz")
-        write_whole(target, lambda beside: np.savez(beside, **arrays))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
-from coagent_rl.agents.logs import record_training, remembered, run_name
+from coagent_rl.agents.logs import record_learning, record_training, remembered, run_name
 from coagent_rl.agents.signatures import show_all_arguments
 from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
@@ -66,6 +66,33 @@ class CoagentAlgorithm(Construction):
         super().__init_subclass__(**kwargs)
         show_all_arguments(cls, BaseAlgorithm)
 
+    @classmethod
+    def tuned(cls: type[SelfCoagent], env_id: str, seed: int | None = None) -> SelfCoagent:
+        """The agent with the settings that are shipped for an environment, in that environment, as ``train.py`` makes it.
+
+        Wrappers and normalisation that the settings name are put around the environment: it is ``model.get_env()``. With the
+        same seed, ``learn`` gives the same bits as ``train.py``. How long the settings train, `shipped_settings` says.
+
+        Args:
+            env_id: one of those that ``train.py --list`` names for the agent; a subclass has the settings of its parent.
+            seed: of parameters, units' noise and environment.
+
+        Raises:
+            ValueError: if no settings are shipped for the agent or the environment; it lists those that are.
+
+        Example:
+            >>> from coagent_rl import WeightMax
+            >>> WeightMax.tuned("CartPole-v1", seed=0).learn(1_000).critic_lambda
+            0.8
+        """
+        from coagent_rl.training.environments import make_environments, normalised
+        from coagent_rl.training.hyperparameters import RUN_KEYS, shipped_settings
+
+        settings = shipped_settings(cls, env_id)
+        env = make_environments(env_id, 1, seed, {}, settings.get("env_wrapper"))
+        arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
+        return cls("MlpPolicy", normalised(env, settings.get("normalize")), seed=seed, **arguments)
+
     # ------------------------------------------------------------------ training
 
     def learn(
@@ -114,6 +141,7 @@ class CoagentAlgorithm(Construction):
         callback.on_rollout_end()
         if log_interval is not None and self.num_timesteps > max(self._logged[1], self._num_timesteps_at_start):
             self._log()
+            record_learning(self)  # what was dumped is gone from the logger, where users look for it
         callback.on_training_end()
         return self
 
@@ -160,7 +188,7 @@ class CoagentAlgorithm(Construction):
         is_asked = not is_nothing(callback)
         learn_from, encode, n_envs, block = self._learn_from, self._encode, self.n_envs, noise.block
 
-        while self.num_timesteps < total_timesteps:
+        while self.num_timesteps < total_timesteps or self._is_between_updates():
             if noise.cursor >= len(block):
                 noise.cursor = 0
                 self._draw_noise(noise)
@@ -188,7 +216,6 @@ class CoagentAlgorithm(Construction):
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
             learn_from(observations, learned, ends, terminated, ignored, episode_starts)
             self.num_timesteps += n_envs
-            self._n_updates += 1
 
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
@@ -214,6 +241,10 @@ class CoagentAlgorithm(Construction):
                 f"{self.observation_space} were expected."
             )
         return inputs
+
+    def _is_between_updates(self) -> bool:
+        """Whether there are steps to be finished before training may end; only where it goes step by step."""
+        return False
 
     def _episodes_ended(self) -> None:
         """Do what is to be done after steps with which episodes ended; only where training goes step by step."""
@@ -251,6 +282,7 @@ class CoagentAlgorithm(Construction):
         self.recent_errors.append(critic.td_errors.tobytes())
         if not self.rule(actor.arrays, critic.reinforcements, episode_starts, time):
             self._raise_diverged(self._rule_diverged(), rewards)
+        self._n_updates += 1
 
     def _ends(
         self, next_inputs: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]

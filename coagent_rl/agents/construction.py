@@ -265,6 +265,7 @@ class Construction(LearningRates):
         assert isinstance(policy, CoagentPolicy)
         self._check_networks(policy)
         self.policy = policy
+        policy.normaliser = self.get_vec_normalize_env()
         network = policy.actor
         rows = self._learning_rows()
         self.actor_learner = Learner(
@@ -354,6 +355,11 @@ class Construction(LearningRates):
                 print("Wrapping the env in a SerialVecEnv.")
             env = SerialVecEnv([lambda: monitored])
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """As in Stable-Baselines3."""
+        super().set_env(env, force_reset)
+        self.policy.normaliser = self.get_vec_normalize_env()
 
     def _learning_rows(self) -> int:
         """Return the number of transitions that one learning step learns from."""

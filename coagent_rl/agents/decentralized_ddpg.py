@@ -223,11 +223,14 @@ class DecentralizedDDPG(NoisyNeurons):
             return
         if not (np.isfinite(rewards).all() and np.isfinite(ends).all()):
             self._raise_not_finite(ends, rewards)
-        replay.add(observations, rewards, ends, terminated, ignored, values)
+        replay.store(observations, rewards, ends, terminated, ignored, values)
         self.transitions_since += self.n_envs
         frequency, unit = self._train_freq()
         if unit == "step" and (self.num_timesteps // self.n_envs + 1) % frequency == 0:
             self._replay()
+
+    def _is_between_updates(self) -> bool:
+        return self.transitions_since > 0 and self._train_freq()[1] == "step"
 
     def _episodes_ended(self) -> None:
         if self.replay_buffer is not None:
@@ -244,7 +247,7 @@ class DecentralizedDDPG(NoisyNeurons):
         self.transitions_since = self.episodes_since = 0
         if replay.n_transitions >= self.learning_starts:
             for _ in range(n_steps):
-                super()._learn_from(*replay.sample(self.replay_rng, self.batch_size, self.actor_learner))
+                super()._learn_from(*replay.draw(self.replay_rng, self.batch_size, self.actor_learner))
 
     def _td_errors(self) -> np.ndarray:
         if self.td_source == "shared":
@@ -284,6 +287,7 @@ class DecentralizedDDPG(NoisyNeurons):
             raise ValueError("There is no replay buffer: buffer_size is None.")
         if self.replay_buffer is None:
             self.replay_buffer = Replay(self.policy.actor, self.buffer_size, self.n_envs)
+        self.replay_buffer.device = self.device  # where `sample` puts its tensors
         return self.replay_buffer.load(path)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

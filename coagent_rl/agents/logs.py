@@ -67,6 +67,12 @@ def record_training(model: CoagentAlgorithm) -> None:
     logger.record("time/fps", int((model.num_timesteps - model._num_timesteps_at_start) / elapsed))
     logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
     logger.record("time/total_timesteps", model.num_timesteps, exclude="tensorboard")
+    record_learning(model)
+
+
+def record_learning(model: CoagentAlgorithm) -> None:
+    """The part of `record_training` that is about networks and learners, not about episodes and time."""
+    logger = model.logger
     logger.record("train/n_updates", model._n_updates, exclude="tensorboard")
     if not logger.output_formats:
         return  # nobody reads it

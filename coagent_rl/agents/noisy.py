@@ -37,6 +37,13 @@ class BoundedPolicy(CoagentPolicy):
     negative.
     """
 
+    action_maps = {  # noqa: RUF012  as in `CoagentPolicy`
+        spaces.Box: "scaled",
+        spaces.Discrete: "largest",
+        spaces.MultiDiscrete: "groups",
+        spaces.MultiBinary: "positive",
+    }
+
     def _output_layer(self, kind: str, temperature: float, learned_deviation: bool) -> Layer:
         space = self.action_space
         if not is_gaussian(kind):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from coagent_rl.agents.acting import DETERMINISTIC_MODES, ActingPolicy
+from coagent_rl.agents.acting import DETERMINISTIC_MODES
 from coagent_rl.agents.block import CLIPPED, LARGEST
 from coagent_rl.agents.policy_files import load_policy, save_policy
+from coagent_rl.agents.portable import PortablePolicy
 from coagent_rl.agents.spaces import check_action_space, encode, forbid_levels, in_space, n_actions, observation_size
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.units import GAUSSIAN, MEAN, UNIT_KINDS
@@ -83,7 +84,7 @@ def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], 
     return [replace(layer, deviation=float(np.sqrt(next(remaining)))) if layer.has_deviation else layer for layer in layers]
 
 
-class CoagentPolicy(ActingPolicy):
+class CoagentPolicy(PortablePolicy):
     """A coagent network that acts and, beside it, a network of deterministic units that estimates state values.
 
     The parameters of `actor` and `critic` (None without one) are exposed as `torch.nn.Parameter`s over the same memory,
@@ -119,6 +120,13 @@ class CoagentPolicy(ActingPolicy):
         gibbs_sweeps: number of sweeps with which ``boltzmann`` units draw, see `CoordinatedExploration`.
         seed: of the initial parameters and of the noise of `predict`.
     """
+
+    action_maps: ClassVar[Mapping[type[spaces.Space[Any]], str]] = {
+        spaces.Box: "clipped",
+        spaces.Discrete: "largest",
+        spaces.MultiDiscrete: "levels",
+        spaces.MultiBinary: "levels",
+    }
 
     def __init__(
         self,
@@ -166,6 +174,7 @@ class CoagentPolicy(ActingPolicy):
             "noise_persistence": noise_persistence,
             "gibbs_sweeps": gibbs_sweeps,
         }
+        self.normaliser = None
         self._takes_vectors = isinstance(observation_space, spaces.Box)
         box = action_space if isinstance(action_space, spaces.Box) else None
         self._bounds = None if box is None else (box.low.reshape(-1), box.high.reshape(-1))

@@ -43,11 +43,11 @@ def value_columns(network: Network) -> np.ndarray:
     return np.concatenate([np.arange(network.width)[network.slot(i)] for i in range(network.depth)])
 
 
-class Replay:
-    """A replay buffer that keeps the noisy values of all neurons with each transition.
+class Replay(ReplayBuffer):
+    """A replay buffer that keeps the noisy values of all neurons with each transition, in the place of the action.
 
     A critic learns from what its neuron tried, which cannot be recomputed; the means around which it was tried, and all
-    about the next state, are computed anew.
+    about the next state, are computed anew. Observations are those of the network, flat.
 
     Args:
         network: the actor.
@@ -56,11 +56,11 @@ class Replay:
     """
 
     def __init__(self, network: Network, size: int, n_envs: int) -> None:
-        self.network, self.n_envs = network, n_envs
+        self.network = network
         self.columns = value_columns(network)
         inputs = spaces.Box(-np.inf, np.inf, (network.n_inputs,), np.float32)
         values = spaces.Box(-np.inf, np.inf, (self.columns.size,), np.float32)
-        self.buffer = ReplayBuffer(size, inputs, values, device="cpu", n_envs=n_envs)
+        super().__init__(size, inputs, values, device="cpu", n_envs=n_envs)
         self._shape = {
             "inputs": network.n_inputs,
             "layers": [[layer.kind, layer.n_values] for layer in network.layers],
@@ -71,14 +71,14 @@ class Replay:
     @property
     def capacity(self) -> int:
         """Number of transitions that fit."""
-        return int(self.buffer.buffer_size * self.n_envs)
+        return int(self.buffer_size * self.n_envs)
 
     @property
     def n_transitions(self) -> int:
         """Number of transitions that are there."""
-        return int(self.buffer.size() * self.n_envs)
+        return int(self.size() * self.n_envs)
 
-    def add(
+    def store(
         self,
         observations: np.ndarray,
         rewards: np.ndarray,
@@ -90,22 +90,21 @@ class Replay:
         """Add one transition per environment, with the neurons' ``values``, shape (n_envs, width)."""
         # The buffer's mark for time limits is used for steps whose TD error is to be ignored (zero_td_error).
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": bool(flag)} for flag in ignored]
-        self.buffer.add(observations, ends, values[:, self.columns], rewards, terminated, infos)
+        self.add(observations, ends, values[:, self.columns], rewards, terminated, infos)
 
-    def sample(self, rng: np.random.Generator, n: int, learner: Learner) -> tuple[np.ndarray, ...]:
+    def draw(self, rng: np.random.Generator, n: int, learner: Learner) -> tuple[np.ndarray, ...]:
         """Draw ``n`` transitions, and put what the neurons did in them into the learner's values and means.
 
         Returns:
             the parts of a `coagent_rl.arrays.Transition`; every transition starts an episode, for there are no traces.
         """
-        buffer = self.buffer
-        steps, envs = rng.integers(0, buffer.size(), n), rng.integers(0, self.n_envs, n)
-        observations, values = buffer.observations[steps, envs], learner.activity[VALUES]
+        steps, envs = rng.integers(0, self.size(), n), rng.integers(0, self.n_envs, n)
+        observations, values = self.observations[steps, envs], learner.activity[VALUES]
         values[:, : self.network.n_inputs] = observations
-        values[:, self.columns] = buffer.actions[steps, envs]
+        values[:, self.columns] = self.actions[steps, envs]
         means_of_values(self.network.structure, values, learner.activity[MEANS])
-        rewards, terminated = buffer.rewards[steps, envs], buffer.dones[steps, envs] > 0.0
-        ends, ignored = buffer.next_observations[steps, envs], buffer.timeouts[steps, envs] > 0.0
+        rewards, terminated = self.rewards[steps, envs], self.dones[steps, envs] > 0.0
+        ends, ignored = self.next_observations[steps, envs], self.timeouts[steps, envs] > 0.0
         return observations, rewards, ends, terminated, ignored, np.ones(n, dtype=bool)
 
     def save(self, path: File) -> str:
@@ -113,9 +112,9 @@ class Replay:
 
         Under a name, the file appears as a whole or not at all; into an open file it is written as it comes.
         """
-        buffer, n_steps = self.buffer, self.buffer.size()
-        members = {f"{name}.npy": array_bytes(getattr(buffer, name)[:n_steps]) for name in PARTS}
-        members["buffer.json"] = json_bytes({"of": self._shape, "position": buffer.pos, "full": bool(buffer.full)})
+        n_steps = self.size()
+        members = {f"{name}.npy": array_bytes(getattr(self, name)[:n_steps]) for name in PARTS}
+        members["buffer.json"] = json_bytes({"of": self._shape, "position": self.pos, "full": bool(self.full)})
         if not isinstance(path, str | Path):
             return write_archive(path, members, "replay buffer")
         sums: list[str] = []
@@ -137,16 +136,16 @@ class Replay:
         if not isinstance(described, dict) or described.get("of") != self._shape:
             saved = described.get("of") if isinstance(described, dict) else described
             raise ValueError(f"{path} does not hold a replay buffer of this model: it has {saved}, the model {self._shape}.")
-        buffer, position, is_full = self.buffer, described.get("position"), described.get("full")
-        if not (isinstance(position, int) and isinstance(is_full, bool) and 0 <= position <= buffer.buffer_size):
+        position, is_full = described.get("position"), described.get("full")
+        if not (isinstance(position, int) and isinstance(is_full, bool) and 0 <= position <= self.buffer_size):
             raise ValueError(f"{path}: the member buffer.json names no place in the buffer.")
-        n_steps = buffer.buffer_size if is_full else position
+        n_steps = self.buffer_size if is_full else position
         arrays = {name: array_from(members[f"{name}.npy"], f"{name}.npy") for name in PARTS}
         for name, array in arrays.items():
-            mine = getattr(buffer, name)
+            mine = getattr(self, name)
             if array.shape != (n_steps, *mine.shape[1:]) or array.dtype != mine.dtype or not np.isfinite(array).all():
                 raise ValueError(f"{path}: the member {name}.npy is not {n_steps} finite steps of this model.")
         for name, array in arrays.items():
-            getattr(buffer, name)[:n_steps] = array
-        buffer.pos, buffer.full = position, is_full
+            getattr(self, name)[:n_steps] = array
+        self.pos, self.full = position, is_full
         return manifest_sum(members)

@@ -238,7 +238,8 @@ def _load(
         raise ValueError(f"{where} is damaged: its member {DATA} has no attributes.")
     found = {name: _decoded(coder, value, where) for name, value in attributes.items() if name not in custom_objects}
     found.update(_unpickled(members, where, trust, custom_objects))
-    found.update(custom_objects)
+    present = {*attributes, *(member.removeprefix(PICKLED).removesuffix(".pkl") for member in members)}
+    found.update({name: value for name, value in custom_objects.items() if name in present})
     normaliser = _decoded(coder, data.get("normaliser"), where)
     try:
         if env is not None:
@@ -268,6 +269,8 @@ def _load(
         if isinstance(error, ValueError) and any(said.startswith(name) for name in kwargs):
             raise
         raise ValueError(f"No model can be made of {where}, member {DATA}: {said}") from error
+    if env is None:
+        model.policy.normaliser = normaliser
     try:
         model.set_parameters(parameters)
     except WRONG as error:

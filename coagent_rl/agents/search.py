@@ -107,10 +107,22 @@ def critic_space(trial: Trial, settings: Mapping[str, Any], ranges: RateRanges) 
     return {name: scheduled(trial, name, layer_rates(trial, name, depths(settings)[1], ranges), settings)}
 
 
+def persistence(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest how likely hidden and output units keep their noise for another step, where the settings let any of them."""
+    given = (settings.get("policy_kwargs") or {}).get("noise_persistence", 0.0)
+    if not any(given if isinstance(given, Sequence) else [given]):
+        return {}
+    name = "policy_kwargs.noise_persistence"
+    hidden = trial.suggest_categorical(f"{name}.hidden", (0.0, 0.5, 0.8))
+    output = trial.suggest_categorical(f"{name}.output", (0.8, 0.9, 0.95, 0.98))
+    return {"noise_persistence": [hidden] * (depths(settings)[0] - 1) + [output]}
+
+
 def actor_critic(
     trial: Trial, settings: Mapping[str, Any], ranges: RateRanges = ANY_RULE, has_traces: bool = True
 ) -> dict[str, Any]:
-    """Suggest what every agent has: rates of actor and critic, λ of both, γ, and the temperature of the output layer."""
+    """Suggest what every agent has: rates of actor and critic, λ of both, γ, the temperature of the output layer, and how
+    long noise stays."""
     drawn = {**actor_space(trial, settings, ranges), **critic_space(trial, settings, TD_CRITIC)}
     if has_traces:
         drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.0, 0.8, 0.9))
@@ -118,7 +130,7 @@ def actor_critic(
         drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.95))
     drawn["gamma"] = trial.suggest_categorical("gamma", (0.95, 0.98, 0.99))
     drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0, 4.0))
-    return drawn
+    return {**drawn, **({"policy_kwargs": held} if (held := persistence(trial, settings)) else {})}
 
 
 def map_prop(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +154,7 @@ def map_prop(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         "gamma": trial.suggest_categorical("gamma", (0.95, 0.98, 0.99)),
         "temperature": trial.suggest_categorical("temperature", (1.0, 2.0, 4.0)),
         "relaxation_rate": trial.suggest_categorical("relaxation_rate", (0.25, 0.5, 1.0)),
-        "policy_kwargs": variances,
+        "policy_kwargs": {**variances, **persistence(trial, settings)},
     }
 
 

@@ -13,6 +13,10 @@ FORBIDDEN = -1e30
 """Bias of a level that an action does not have: its probability is exactly zero, and so are its score and every update."""
 
 
+class NestedSpaceError(ValueError, NotImplementedError):
+    """A `Dict` of observations holds another one: a NotImplementedError, as in Stable-Baselines3."""
+
+
 def observation_size(space: spaces.Space[Any]) -> int:
     """Number of network inputs for an observation space.
 
@@ -20,11 +24,12 @@ def observation_size(space: spaces.Space[Any]) -> int:
     `Dict` stand side by side in its own order: as in Stable-Baselines3.
 
     Raises:
+        NestedSpaceError: for a `Dict` in a `Dict`.
         ValueError: for images, and any other space.
     """
     if isinstance(space, spaces.Dict) and space.spaces:
         if any(isinstance(part, spaces.Dict | spaces.Tuple) for part in space.spaces.values()):
-            raise ValueError(f"Observation space {space} is not supported: a Dict must not hold other Dicts or Tuples.")
+            raise NestedSpaceError(f"Observation space {space} is not supported: a Dict must not hold Dicts or Tuples.")
         return sum(observation_size(part) for part in space.spaces.values())
     if is_image_space(space):
         raise ValueError(
@@ -77,6 +82,34 @@ def _one_hot(space: spaces.Discrete | spaces.MultiDiscrete, given: np.ndarray, s
     inputs = np.zeros((len(states), size), np.float32)
     inputs[np.arange(len(states))[:, None], np.cumsum(sizes) - sizes + states.astype(np.int64)] = 1.0
     return inputs
+
+
+def described_observations(space: spaces.Space[Any]) -> list[dict[str, Any]]:
+    """What `encode` does, as JSON: the parts of the network's inputs, see `coagent_rl.exported.inputs_of`.
+
+    Each has its ``key`` in a `Dict`, None otherwise, its ``shape``, and for one-hot inputs ``sizes`` and ``start``.
+    """
+    if isinstance(space, spaces.Dict):
+        return [{**described_observations(part)[0], "key": key} for key, part in space.spaces.items()]
+    described: dict[str, Any] = {"key": None, "shape": list(space.shape or ()), "sizes": None, "start": None}
+    if isinstance(space, spaces.Discrete):
+        described.update(sizes=[int(space.n)], start=[int(space.start)])
+    if isinstance(space, spaces.MultiDiscrete):
+        described.update(sizes=space.nvec.reshape(-1).tolist(), start=np.asarray(space.start).reshape(-1).tolist())
+    return [described]
+
+
+def described_actions(space: spaces.Space[Any], kind: str) -> dict[str, Any]:
+    """How outputs become actions, as JSON, see `coagent_rl.exported.actions_of`; ``kind`` is its ``map``."""
+    sizes = space.nvec.reshape(-1).tolist() if isinstance(space, spaces.MultiDiscrete) else [2] * n_actions(space)
+    start = np.asarray(getattr(space, "start", 0)).tolist()
+    return {
+        "map": kind,
+        "shape": list(space.shape or ()),
+        "sizes": sizes,
+        "start": start,
+        "dtype": np.dtype(space.dtype).name,
+    }
 
 
 def batch_of_one(observation: Any) -> Any:

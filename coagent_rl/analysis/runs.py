@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from coagent_rl.analysis.known import TASKS, in_order, written_name
 from coagent_rl.training.files import read_config, whole_returns
+from coagent_rl.training.reading import read_summary, read_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -147,18 +147,16 @@ def _places(path: Path) -> list[Path]:
 
 def _read_run(folder: Path, given: Path) -> _Found:
     config = read_config(folder)
-    arguments = {}
-    if (folder / "args.yml").is_file():
-        arguments = yaml.safe_load((folder / "args.yml").read_text(encoding="utf-8"))
+    arguments = read_yaml(folder / "args.yml") if (folder / "args.yml").is_file() else {}
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{folder / 'args.yml'} does not hold the arguments of a run.")
     monitors = sorted(folder.glob(f"*{MONITOR}"), key=lambda path: (len(path.name), path.name))
     parts = [_read_monitor(path) for path in monitors]
     returns, lengths = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     # Environments side by side step together: an episode that ends after n of its own steps ends at n times their number.
     ends = np.concatenate([np.cumsum(part[1]) for part in parts]) * len(parts)
     order = np.argsort(ends, kind="stable")
-    summary = {}
-    if (folder / "summary.json").is_file():
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(folder) or {}
     env = config["env"].rpartition(":")[2]
     final = summary.get("final_evaluation")
     curve = Curve(

@@ -111,17 +111,25 @@ _LOOKS = {
     "reinforce": Look("#E69F00"),
     "reinforce_untuned": Look("#E69F00", _DASHES[1]),
     "reinforce_thomas": Look("#CC79A7"),
+    "coordinated_exploration": Look("#99BB66"),
+    "posterior_rule": Look("#AA77FF"),
+    "product_rule": Look("#773377"),
     "ste_backprop": Look("#661100"),
+    "hindsight": Look("#995533"),
+    "disarm": Look("#9933EE"),
+    "noise_based": Look("#440044"),
+    "synthetic_gradients": Look("#0000FF"),
+    "equilibrium_propagation": Look("#333333"),
     "feedback_alignment": Look("#332288"),
     "backprop": Look("#000000"),
     "frozen": Look(GREY),
 }
-"""A colour an algorithm, a dash pattern a variant: Okabe & Ito's palette without yellow, and brown, indigo and grey.
+"""A colour an algorithm, a dash pattern a variant: Okabe & Ito's palette without yellow, brown, indigo, grey and others.
 
 Any two differ by at least 15 in CIELAB, also as seen without one of the three kinds of cones.
 """
 PALETTE = ("#332288", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00", "#661100", "#0072B2", "#000000")
-"""All of these colours but the grey, in the order in which names that are not known get those that are free."""
+"""The first of them without the grey, in the order in which names that are not known get those that are free."""
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:

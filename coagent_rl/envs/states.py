@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -282,37 +283,57 @@ def n_episodes_of(env: VecEnv) -> list[int]:
     return [one.n_written if isinstance(one, RepeatableMonitor) else 0 for one in env.envs]
 
 
-def continue_monitors(env: VecEnv, folder: Path, n_episodes: Sequence[int]) -> None:
-    """Cut the monitor files in a folder back to the first episodes, and let environments made without any go on in them.
+@dataclass(frozen=True)
+class KeptMonitor:
+    """The part of a monitor file that is kept.
+
+    Attributes:
+        episodes: returns and lengths.
+        seconds: time at the end of the last one.
+        content: what the file must become, or None where it is that already.
+    """
+
+    file: Path
+    episodes: list[tuple[float, int]]
+    seconds: float
+    content: bytes | None
+
+
+def kept_monitor(file: Path, n_episodes: int) -> KeptMonitor:
+    """Read the first episodes of a monitor file; nothing is changed.
 
     Raises:
-        ValueError: if files or episodes are missing.
+        ValueError: if the file or episodes are missing, or a line is none of an episode.
     """
-    env = inner_of(env)
-    files = [folder / f"{rank}.monitor.csv" for rank in range(len(n_episodes))]
-    ends = [_cut(file, n) for file, n in zip(files, n_episodes, strict=True)]
-    if isinstance(env, MonitoredVecEnv):
-        env.continue_monitor(files[0], n_episodes[0], ends[0])
-        return
-    assert isinstance(env, DummyVecEnv)
-    for one, file, n, seconds in zip(env.envs, files, n_episodes, ends, strict=True):
-        assert isinstance(one, RepeatableMonitor)
-        one.results_writer = ResultsWriter(str(file), override_existing=False)
-        one.n_written, one.t_start = n, time.time() - seconds
-
-
-def _cut(file: Path, n_episodes: int) -> float:
-    """Keep the first lines of a monitor file; returns the time in seconds at the end of the last one."""
     try:
         lines = file.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         raise ValueError(f"The monitor file {file} is missing, without which the run cannot go on.") from None
-    kept = lines[: 2 + n_episodes]
+    kept, episodes, seconds = lines[: 2 + n_episodes], [], 0.0
     if len(kept) < 2 + n_episodes or not kept[-1].endswith(b"\n"):
         raise ValueError(f"{file} has {max(0, len(lines) - 2)} episodes, but the checkpoint was made after {n_episodes}.")
-    if len(lines) > len(kept):
-        write_whole(file, lambda beside: beside.write_bytes(b"".join(kept)))
-    try:
-        return float(kept[-1].rsplit(b",", 1)[-1]) if n_episodes else 0.0
-    except ValueError:
-        raise ValueError(f"The line {kept[-1]!r} of {file} is none of an episode.") from None
+    if not kept[0].startswith(b"#") or kept[1].strip() != b"r,l,t":
+        raise ValueError(f"{file} does not begin as a monitor file does.")
+    for line in kept[2:]:
+        try:
+            total, length, seconds = (kind(part) for kind, part in zip((float, int, float), line.split(b","), strict=True))
+        except ValueError:
+            raise ValueError(f"The line {line!r} of {file} is none of an episode.") from None
+        episodes.append((total, length))
+    return KeptMonitor(file, episodes, seconds, b"".join(kept) if len(lines) > len(kept) else None)
+
+
+def continue_monitors(env: VecEnv, monitors: Sequence[KeptMonitor]) -> None:
+    """Cut monitor files back to what is kept of them, and let environments made without any go on in them."""
+    env = inner_of(env)
+    for kept in monitors:
+        if (content := kept.content) is not None:
+            write_whole(kept.file, lambda beside, content=content: beside.write_bytes(content))  # type: ignore[misc]
+    if isinstance(env, MonitoredVecEnv):
+        env.continue_monitor(monitors[0].file, len(monitors[0].episodes), monitors[0].seconds)
+        return
+    assert isinstance(env, DummyVecEnv)
+    for one, kept in zip(env.envs, monitors, strict=True):
+        assert isinstance(one, RepeatableMonitor)
+        one.results_writer = ResultsWriter(str(kept.file), override_existing=False)
+        one.n_written, one.t_start = len(kept.episodes), time.time() - kept.seconds

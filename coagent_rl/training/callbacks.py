@@ -155,8 +155,31 @@ class WholeFileEvalCallback(EvalCallback):
         lists = {name: [np.asarray(entry) for entry in getattr(self, name)] for name in self.LISTS}
         return {**{name: getattr(self, name) for name in self.KEPT}, **lists}
 
-    def put(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave."""
+    def put(self, state: Mapping[str, Any], n_calls: int) -> None:
+        """Put back what `state` gave.
+
+        Args:
+            n_calls: how often it must have been called.
+
+        Raises:
+            ValueError: if it makes no sense.
+        """
+        if state["n_calls"] != n_calls:
+            raise ValueError(f"its evaluations were made in {state['n_calls']!r} calls, not in {n_calls}")
+        if not all(type(state[name]) is float and not np.isnan(state[name]) for name in self.KEPT[1:]):
+            raise ValueError("the means of its evaluations are no numbers")
+        times, results, lengths, successes = (state[name] for name in self.LISTS)
+        n = len(times)
+        for name, entries, shape in (
+            ("times", times, ()),
+            ("results", results, (self.n_eval_episodes,)),
+            ("lengths", lengths, (self.n_eval_episodes,)),
+            ("successes", successes, (self.n_eval_episodes,)),
+        ):
+            if len(entries) != n and (entries or entries is not successes):
+                raise ValueError(f"there are {len(entries)} {name} of {n} evaluations")
+            if not all(entry.shape == shape and np.isfinite(entry).all() for entry in entries):
+                raise ValueError(f"the {name} of its evaluations are not those of {self.n_eval_episodes} episodes")
         for name in self.KEPT:
             setattr(self, name, state[name])
         for name in self.LISTS:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,14 +19,26 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
-from coagent_rl.agents.saving import read_run
-from coagent_rl.envs.states import continue_monitors, fresh_observations, n_episodes_of, restore, state_of
+from coagent_rl.agents.saving import WRONG, read_run
+from coagent_rl.envs.states import (
+    continue_monitors,
+    fresh_observations,
+    inner_of,
+    kept_monitor,
+    n_episodes_of,
+    restore,
+    state_of,
+)
+from coagent_rl.envs.vec_env import MonitoredVecEnv
 from coagent_rl.files import sync
 from coagent_rl.training.callbacks import EpisodeRecorder, WholeFileEvalCallback
 from coagent_rl.training.clock import Clock
+from coagent_rl.training.files import plain
 
 SECONDS_BETWEEN = 60.0
 KEPT_CHECKPOINTS = 2
+NAME = r"rl_model_(\d+)_steps\.zip"
+"""Of a checkpoint, with the number of the model's time steps."""
 
 
 def replay_file(model_file: Path) -> Path:
@@ -36,9 +50,46 @@ def checkpoints(folder: Path) -> dict[int, Path]:
     """The checkpoints in a run's folder by their number of time steps, oldest first."""
     found = {}
     for path in folder.glob("rl_model_*_steps.zip"):
-        if match := re.fullmatch(r"rl_model_(\d+)_steps", path.stem):
+        if match := re.fullmatch(NAME, path.name):
             found[int(match[1])] = path
     return dict(sorted(found.items()))
+
+
+@contextmanager
+def going_on_from(checkpoint: str | None) -> Iterator[None]:
+    """Say of an error about a checkpoint, or about what lies beside it, how the run goes on without it.
+
+    Raises:
+        ValueError: for such an error.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if checkpoint is None:
+            raise
+        file = Path(checkpoint)
+        older = [path for path in checkpoints(file.parent).values() if path != file]
+        names = f"{file.name} and {replay_file(file).name}" if replay_file(file).is_file() else file.name
+        where = f"from {older[-1].name}" if older else "from its beginning"
+        said = str(error).rstrip(".")
+        raise ValueError(f"{said}. If the checkpoint is damaged, delete {names}: then the run goes on {where}.") from error
+
+
+def identity(algorithm: str, env_id: str, settings: Mapping[str, Any], seed: int | None, **others: Any) -> dict[str, Any]:
+    """What makes a run that run and no other, as JSON holds it."""
+    said = plain({"algo": algorithm, "env": env_id, "settings": settings, "seed": seed, **others})
+    found: dict[str, Any] = json.loads(re.sub(r" at 0x[0-9a-f]+", "", json.dumps(said)))  # where an object lay is no part
+    return found
+
+
+def check_identity(mine: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names what differs between two runs, see `identity`."""
+    for name in sorted({*mine, *saved}):
+        one, other = mine.get(name), saved.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            check_identity(one, other)
+        elif one != other:
+            raise ValueError(f"it was saved in a run with {name} {other!r}, not {one!r} as config.yml and args.yml say")
 
 
 def check_folder(folder: Path) -> None:
@@ -55,12 +106,18 @@ class Run:
         recorder: of the episodes.
         evaluation: the callback that evaluates during training, or None.
         clock: how long it takes.
+        of: what makes it that run and no other, see `identity`.
     """
 
     def __init__(
-        self, env: VecEnv, recorder: EpisodeRecorder, evaluation: WholeFileEvalCallback | None, clock: Clock
+        self,
+        env: VecEnv,
+        recorder: EpisodeRecorder,
+        evaluation: WholeFileEvalCallback | None,
+        clock: Clock,
+        of: Mapping[str, Any],
     ) -> None:
-        self.env, self.recorder, self.evaluation = env, recorder, evaluation
+        self.env, self.recorder, self.evaluation, self.of = env, recorder, evaluation, of
         self.steps_before = 0
         self.clock = clock
 
@@ -76,6 +133,7 @@ class Run:
             sync(file.parent / f"{rank}.monitor.csv")
         state: dict[str, Any] = {
             **self.progress(model),
+            "of": self.of,
             "steps_before": self.steps_before,
             "seconds": self.clock.seconds,
             "training_seconds": self.clock.training_seconds,
@@ -96,6 +154,8 @@ class Run:
     def put(self, model: CoagentAlgorithm, file: Path) -> list[str]:
         """Put back what a checkpoint holds; the model has been loaded from it.
 
+        Nothing on the disk is changed before all has been checked.
+
         Returns:
             What could not be put back, in sentences for the user.
 
@@ -106,33 +166,67 @@ class Run:
         if state is None:
             raise ValueError(f"{file} is a model, but no checkpoint from which a run goes on.")
         try:
-            said = self._put(model, file, state)
-        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-            raise ValueError(f"{file} does not hold the state of such a run: {error!r}.") from error
-        return said
+            return self._put(model, file, state)
+        except (OSError, MemoryError):
+            raise
+        except WRONG as error:
+            said = str(error) if isinstance(error, ValueError) else repr(error)
+            raise ValueError(f"{file} does not hold the state of such a run: {said.rstrip('.')}.") from error
 
     def _put(self, model: CoagentAlgorithm, file: Path, state: Mapping[str, Any]) -> list[str]:
+        check_identity(self.of, state["of"])
+        self._check_progress(model, file, state)
+        returns, lengths = state["returns"].tolist(), state["lengths"].tolist()
+        files = [file.parent / f"{rank}.monitor.csv" for rank in range(len(state["monitored"]))]
+        monitors = [kept_monitor(path, n) for path, n in zip(files, state["monitored"], strict=True)]
+        written = sorted(episode for kept in monitors for episode in kept.episodes)
+        if written != sorted(zip(returns, lengths, strict=True)):
+            raise ValueError(f"{', '.join(path.name for path in files)} holds other episodes than were made until then")
         replays = isinstance(model, DecentralizedDDPG) and model.replay_buffer is not None
         if replays and model.load_replay_buffer(replay_file(file)) != state["replay_buffer"]:  # type: ignore[attr-defined]
-            raise ValueError(f"{replay_file(file)} was not saved with {file}.")
+            raise ValueError(f"{replay_file(file)} was not saved with it")
         failed = restore(self.env, state["env"])
-        continue_monitors(self.env, file.parent, state["monitored"])
-        self.recorder.returns, self.recorder.lengths = state["returns"].tolist(), state["lengths"].tolist()
-        self.steps_before = int(state["steps_before"])
-        if (state["evaluation"] is None) != (self.evaluation is None):
-            raise ValueError(f"{file} was saved with another --eval-freq.")
         if self.evaluation is not None:
-            self.evaluation.put(state["evaluation"])
+            self.evaluation.put(state["evaluation"], state["steps"] // self.env.num_envs)
             restore(self.evaluation.eval_env, state["evaluation"]["env"])
         model.policy._prediction_rng.bit_generator.state = state["predictions"]
-        self.clock.start(float(state["seconds"]), float(state.get("training_seconds", state["seconds"])))
+        self.recorder.returns, self.recorder.lengths = returns, lengths
+        self.steps_before = state["steps_before"]
         if failed:
             self._begin_episodes(model, list(failed))
+        continue_monitors(self.env, monitors)
+        self.clock.start(state["seconds"], state["training_seconds"])
         return [
             f"The running episode of environment {row} cannot be repeated ({why}): a new one begins there, so the run goes "
             f"on, but not bit for bit."
             for row, why in failed.items()
         ]
+
+    def _check_progress(self, model: CoagentAlgorithm, file: Path, state: Mapping[str, Any]) -> None:
+        """Check that the numbers of how far a run is agree with each other, with the model and with the file's name."""
+        for name in ("steps", "steps_before", "episodes"):
+            if type(state[name]) is not int or state[name] < 0:
+                raise ValueError(f"its {name} must be a whole number, not {state[name]!r}")
+        steps, named = state["steps"], re.fullmatch(NAME, file.name)
+        if steps + state["steps_before"] != model.num_timesteps:
+            raise ValueError(f"its {steps} steps of the run are not those of a model after {model.num_timesteps}")
+        if named and int(named[1]) != model.num_timesteps:
+            raise ValueError(f"its model has made {model.num_timesteps} steps, not {named[1]} as its name says")
+        for name, kind in (("returns", np.float64), ("lengths", np.int64)):
+            array = state[name]
+            if not isinstance(array, np.ndarray) or array.shape != (state["episodes"],) or array.dtype != kind:
+                raise ValueError(f"its {name} are not those of {state['episodes']} episodes")
+        returns, lengths, counts = state["returns"], state["lengths"], state["monitored"]
+        if not np.isfinite(returns).all() or (lengths < 1).any() or (lengths > steps).any() or lengths.sum() > steps:
+            raise ValueError(f"its episodes have returns that are not finite, or lengths that {steps} steps cannot have")
+        n_files = 1 if isinstance(inner_of(self.env), MonitoredVecEnv) else self.env.num_envs
+        is_list = isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
+        if not is_list or len(counts) != n_files or sum(counts) != len(returns):
+            raise ValueError(f"{n_files} monitor files cannot have {counts!r} of {len(returns)} episodes")
+        if not all(type(state[name]) is float for name in ("seconds", "training_seconds")) or not (
+            0.0 <= state["training_seconds"] <= state["seconds"] + 1.0 < np.inf
+        ):
+            raise ValueError(f"it cannot have taken {state['seconds']!r} seconds, {state['training_seconds']!r} to train")
 
     def _begin_episodes(self, model: CoagentAlgorithm, rows: list[int]) -> None:
         observations = fresh_observations(self.env)

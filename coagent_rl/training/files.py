@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from coagent_rl.files import write_whole
+from coagent_rl.training.reading import read_yaml
 
 _CONTENTS = (
     (r"(?!best_model\.zip|rl_model_\d+_steps\.zip).*\.zip", "the last model"),
@@ -98,10 +99,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yml"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a run's folder: it has no config.yml.")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    config = read_yaml(path)
     needed = {"algo": str, "env": str, "env_kwargs": dict, "settings": dict}
     for key, kind in needed.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):

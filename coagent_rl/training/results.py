@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from coagent_rl.training.files import write_text
+from coagent_rl.training.reading import read_summary, read_yaml
 
 STUDY_FILE = "study.yml"
 Key = tuple[str, int]
@@ -181,10 +180,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     path = folder / STUDY_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a study's folder: it has no {STUDY_FILE}.")
-    try:
-        described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    described = read_yaml(path)
     for key, kind in {"algo": str, "env": str, "seeds": list, "settings": dict, "options": dict}.items():
         if not isinstance(described, dict) or not isinstance(described.get(key), kind):
             raise ValueError(f"{path} does not describe a study: {key!r} is missing or not a {kind.__name__}.")
@@ -195,10 +191,11 @@ def read_finished(folder: Path) -> StudyRun | None:
     """Read a run's folder, or None where the run has not been finished."""
     from coagent_rl.analysis.runs import read_runs
 
-    path = folder / "summary.json"
-    if not path.is_file():
+    summary = read_summary(folder)
+    if summary is None:
         return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    if "episodes" not in summary:
+        raise ValueError(f"{folder / 'summary.json'} is damaged: it has no episodes.")
     if not summary["episodes"]:
         return StudyRun(np.zeros(0), np.zeros(0, int), summary)
     try:

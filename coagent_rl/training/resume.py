@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from coagent_rl.registry import check_algorithm
 from coagent_rl.training.files import read_config
 from coagent_rl.training.hyperparameters import check_env_kwargs, check_environment, check_imports, check_keys
+from coagent_rl.training.reading import read_summary, read_yaml
 from coagent_rl.training.results import STUDY_FILE
 
 FREE = {"resume", "progress", "verbose", "trust"}
@@ -55,8 +53,6 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     from coagent_rl.training.checkpoints import checkpoints
     from coagent_rl.training.run import Options
 
-    for path in folder.glob(".*.partial*"):  # what was being written when the run was killed
-        path.unlink()
     there = checkpoints(folder)
     options = Options(
         folder=folder,
@@ -71,16 +67,13 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     )
     where = f"from step {max(there)}" if there else "from its beginning, for it has no checkpoint yet"
     print(f"Going on with {algorithm} on {env_id} (seed {kept['seed']}) in {folder}, {where}")
-    train_in(algorithm, env_id, config["settings"], kept["seed"], options)
+    train_in(algorithm, env_id, config["settings"], kept["seed"], options, is_new=False)
 
 
 def _read_arguments(folder: Path) -> dict[str, Any]:
     """What a run keeps in ``args.yml`` that it needs to go on."""
     path = folder / "args.yml"
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    found = read_yaml(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} does not hold the arguments of a run.")
     kept: dict[str, Any] = {**NUMBERS, "tensorboard_log": None, "trained_agent": None, "seed": None}
@@ -97,7 +90,9 @@ def _read_arguments(folder: Path) -> dict[str, Any]:
 
 def _is_complete(folder: Path) -> bool:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(summary, dict) and not summary.get("interrupted")
+        summary = read_summary(folder)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} It says whether the run is complete: delete it, and the run goes on from its last checkpoint."
+        ) from error
+    return summary is not None and not summary.get("interrupted")

@@ -20,7 +20,15 @@ from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.registry import algorithm_class
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
-from coagent_rl.training.checkpoints import Interruption, Run, SaveCheckpoint, check_folder, replay_file
+from coagent_rl.training.checkpoints import (
+    Interruption,
+    Run,
+    SaveCheckpoint,
+    check_folder,
+    going_on_from,
+    identity,
+    replay_file,
+)
 from coagent_rl.training.clock import Clock
 from coagent_rl.training.environments import make_environments, normalised, rows_for
 from coagent_rl.training.evaluation import evaluate
@@ -109,10 +117,11 @@ def train(
 
     try:
         started_from = options.checkpoint or options.trained_agent
-        env = normalised(env, normalize, None if started_from is None else Path(started_from))
         recorder, interruption = EpisodeRecorder(settings.get("n_episodes")), options.interruption or Interruption()
         callbacks: list[BaseCallback] = [recorder, *options.callbacks]
-        model = _model(algorithm, env, seed, options, arguments)
+        with going_on_from(options.checkpoint):
+            env = normalised(env, normalize, None if started_from is None else Path(started_from))
+            model = _model(algorithm, env, seed, options, arguments)
         total = settings.get("n_timesteps") or FOREVER
         evaluating = None
         if folder is not None and options.eval_freq > 0:
@@ -125,11 +134,17 @@ def train(
                 verbose=options.verbose,
             )
             callbacks.append(evaluating)
-        run = Run(env, recorder, evaluating, clock)
+        kept = {name: getattr(options, name) for name in ("n_envs", "env_kwargs", "eval_freq", "eval_episodes")}
+        run = Run(env, recorder, evaluating, clock, identity(algorithm, env_id, settings, seed, **kept))
         run.steps_before = model.num_timesteps
         if options.checkpoint is not None:
-            for sentence in run.put(model, Path(options.checkpoint)):
+            with going_on_from(options.checkpoint):
+                said = run.put(model, Path(options.checkpoint))
+            for sentence in said:
                 print(sentence, file=sys.stderr)
+        if folder is not None:
+            for path in folder.glob(".*.partial*"):  # what was being written when the run was killed
+                path.unlink(missing_ok=True)
         steps_before, saving = run.steps_before, None
         if options.progress:
             in_episodes = recorder.n_episodes is not None

@@ -9,9 +9,8 @@ from importlib import resources
 from importlib.util import find_spec
 from typing import Any
 
-import yaml
-
-from coagent_rl.registry import algorithm_class, check_algorithm, import_own, nearest
+from coagent_rl.registry import ALGORITHMS, algorithm_class, check_algorithm, import_own, nearest
+from coagent_rl.training.reading import yaml_from
 
 RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}
 """Keys that say how to train; all others are constructor arguments of the algorithm."""
@@ -178,6 +177,22 @@ def shipped_environments(algorithm: str) -> list[str]:
     return [env_id for env_id in _read_table(algorithm, None)[0] if env_id != "default"]
 
 
+def shipped_settings(kind: type[Any], env_id: str) -> dict[str, Any]:
+    """Settings that the package ships for an agent's class, or the nearest of its parents, on this very environment.
+
+    Raises:
+        ValueError: where there are none; it lists those that there are.
+    """
+    names = {target: name for name, target in ALGORITHMS.items()}
+    targets = [f"{parent.__module__}:{parent.__qualname__}" for parent in kind.__mro__]
+    algorithm = next((names[target] for target in targets if target in names), None)
+    shipped = [] if algorithm is None else shipped_environments(algorithm)
+    if algorithm is None or env_id not in shipped:
+        there = f"There are some for {', '.join(shipped)}." if shipped else "There are none for any."
+        raise ValueError(f"No settings of {kind.__name__} are shipped for the environment {env_id!r}. {there}")
+    return load_hyperparameters(algorithm, env_id)
+
+
 def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, Any]], str]:
     source = file or f"{check_algorithm(algorithm)}.yml"
     try:
@@ -189,9 +204,9 @@ def _read_table(algorithm: str, file: str | None) -> tuple[dict[str, dict[str, A
         else:
             with open(file, encoding="utf-8") as handle:
                 text = handle.read()
-        table = _with_numbers(yaml.safe_load(text))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"The hyperparameters in {source} cannot be read: {error}") from error
+    table = _with_numbers(yaml_from(text, source))
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise ValueError(f"{source} must map environment ids to settings.")
     return table, source
@@ -272,7 +287,7 @@ def _literal(text: str) -> Any:
         return words[text.lower()]
     try:
         return _from_node(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # the last two of one nested too deeply
         if text.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
             return text
         raise ValueError from None

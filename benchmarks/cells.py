@@ -1,0 +1,203 @@
+"""Three agents on six tasks at the shipped settings, and what their networks reach with hidden layers that do not learn.
+
+``python -m benchmarks.cells --n-jobs 1``. Runs of the other tables that were made with the very same settings are read, not
+made again; the rest lies in ``results/cells``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks import decentralized_ddpg, map_prop, weight_max
+from benchmarks.runs import RESULTS, Run, execute_all
+from benchmarks.tables import Table, interval, statistics
+from coagent_rl.training.hyperparameters import load_hyperparameters, override, parse_seeds
+
+CARTPOLE, ACROBOT, LANDER, CAR = "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MountainCar-v0"
+CONTINUOUS, MULTIPLEXER = "MountainCarContinuous-v0", "coagent_rl/Multiplexer-v0"
+PAGE = Path(__file__).parents[1] / "docs" / "cells.md"
+LEVELS = {CARTPOLE: 475.0, ACROBOT: -100.0, LANDER: 150.0, CAR: -130.0, CONTINUOUS: 90.0, MULTIPLEXER: 0.9}
+"""Task → the mean final score from which its cell counts as reached."""
+
+AGENTS = {"weight_max": "Weight Max", "map_prop": "MAP Propagation", "decentralized_ddpg": "Decentralized DDPG"}
+LEARNED, FROZEN, DEFAULTS = "learned", "frozen", "defaults"
+KINDS = (LEARNED, FROZEN, DEFAULTS)
+
+BACKPROP = {"ste_backprop": "STE backprop", "backprop": "Backprop (ReLU)"}
+"""Rows of table 1 on the same network, tuned."""
+ARTIFICIAL_DOPAMINE = {CARTPOLE: "≈ 495", ACROBOT: "≈ -70", LANDER: "≈ 265", CAR: "≈ -110"}
+"""Final scores after a million steps, with replay, read off the figure of Guan et al. (2024)."""
+
+FREEZE: dict[str, dict[str, Any]] = {
+    "weight_max": {"frozen_layers": "hidden"},
+    "map_prop": {"frozen_layers": "hidden"},
+    "decentralized_ddpg": decentralized_ddpg.FROZEN,
+}
+"""What is different where hidden layers do not learn; neurons of Decentralized DDPG are quiet then."""
+
+MADE: dict[tuple[str, str], tuple[Table, tuple[str, ...]]] = {
+    ("weight_max", LEARNED): (weight_max.TABLE1, ("weight_max",)),
+    ("weight_max", FROZEN): (weight_max.TABLE1, ("frozen",)),
+    ("map_prop", LEARNED): (map_prop.TABLE, ("map_prop", "map_prop_2")),
+    ("map_prop", FROZEN): (map_prop.TABLE, ("frozen",)),
+    ("decentralized_ddpg", LEARNED): (decentralized_ddpg.TABLE, ("compatible", "quadratic")),
+    ("decentralized_ddpg", FROZEN): (decentralized_ddpg.TABLE, ("frozen",)),
+}
+"""Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are
+read as they are, a stronger control than the shipped rate."""
+TUNED_CONTROLS = ("weight_max", "map_prop")
+
+DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
+"""Length of the runs without any settings."""
+SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3)}
+FEWER: dict[tuple[str, str, str], range] = {}
+"""Cells with fewer seeds, which are expensive."""
+
+
+def settings_of(agent: str, env_id: str, kind: str) -> dict[str, Any]:
+    """What a run of ``cells`` is trained with."""
+    if kind == DEFAULTS:
+        return {"n_timesteps": DEFAULT_STEPS[env_id]}
+    shipped = load_hyperparameters(agent, env_id)
+    return shipped if kind == LEARNED else override(shipped, FREEZE[agent])
+
+
+def run_of(agent: str, env_id: str, kind: str, seed: int) -> Run:
+    """The run of a cell: one of another table, where it is there, or its own."""
+    settings = settings_of(agent, env_id, kind)
+    if (agent, kind) in MADE:
+        table, methods = MADE[agent, kind]
+        for method in methods:
+            for run in table.runs(method, env_id, [seed]) if env_id in table.tasks else []:
+                is_control = kind == FROZEN and agent in TUNED_CONTROLS
+                if run.path.exists() and (is_control or plain(run.settings) == plain(settings)):
+                    return run
+    return Run("cells", f"{agent}_{kind}", env_id, seed, agent, settings)
+
+
+def plain(settings: Any) -> Any:
+    """Settings as a file holds them."""
+    return json.loads(json.dumps(settings))
+
+
+def runs_of(agent: str, env_id: str, kind: str, seeds: Sequence[int] | None = None) -> list[Run]:
+    """All runs of a cell, by default of all its seeds."""
+    wanted = FEWER.get((agent, env_id, kind), SEEDS[kind]) if seeds is None else seeds
+    return [run_of(agent, env_id, kind, seed) for seed in wanted]
+
+
+def numbers(values: Any, digits: int) -> list[str]:
+    """Mean ± standard deviation (ddof 1), and the 95 % interval of the mean, as a table shows them."""
+    low, high = interval(values)
+    deviation = values.std(ddof=1) if values.size > 1 else float("nan")
+    return [f"{values.mean():.{digits}f} ± {deviation:.{digits}f}", f"{low:.{digits}f} … {high:.{digits}f}"]
+
+
+def markdown(kind: str = LEARNED) -> str:
+    """The cells, beside each its frozen control; or the runs without any settings."""
+    heads = ["task", "agent", "runs", "final score", "95 % interval", "all episodes"]
+    if kind == LEARNED:
+        heads += ["level", "hidden layers frozen: runs", "final score", "all episodes"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for env_id, (agent, label) in product(LEVELS, AGENTS.items()):
+        found = statistics(runs_of(agent, env_id, kind))
+        if found is None:
+            lines.append(f"| {env_id} | {label} | 0 |" + " |" * (len(heads) - 3))
+            continue
+        digits = 3 if env_id == MULTIPLEXER else 1
+        all_episodes = "{:.{d}f} ± {:.{d}f}".format(*found["all"], d=digits)
+        cells = [env_id, label, str(found["n"]), *numbers(found["final returns"], digits), all_episodes]
+        if kind == LEARNED:
+            reached = found["final"][0] >= LEVELS[env_id]
+            cells.append(f"{LEVELS[env_id]:g} {'reached' if reached else 'missed'}")
+            control = statistics(runs_of(agent, env_id, FROZEN))
+            cells += (
+                ["0", "", ""]
+                if control is None
+                else [str(control["n"])]
+                + ["{:.{d}f} ± {:.{d}f}".format(*control[key], d=digits) for key in ("final", "all")]
+            )
+        lines.append(f"| {' | '.join(cells)} |".replace(" ± nan", "").replace("nan … nan", ""))
+    return "\n".join(lines) + "\n"
+
+
+def flagship() -> str:
+    """Per task the agent with the best final score, beside backprop on the same network and what was published elsewhere."""
+    heads = ["task", "best of the three", "runs", "final score", "95 % interval", "all episodes"]
+    heads += [f"{label}: {number}" for label in BACKPROP.values() for number in ("final score", "all episodes")]
+    lines = [f"| {' | '.join([*heads, 'Artificial Dopamine'])} |", "|---" * (len(heads) + 1) + "|"]
+    for env_id in LEVELS:
+        digits = 3 if env_id == MULTIPLEXER else 1
+        found = {agent: statistics(runs_of(agent, env_id, LEARNED)) for agent in AGENTS}
+        there = {agent: cell for agent, cell in found.items() if cell is not None}
+        best = max(there, key=lambda agent: there[agent]["final"][0])
+        cells = [env_id, AGENTS[best], str(there[best]["n"]), *numbers(there[best]["final returns"], digits)]
+        cells.append("{:.{d}f} ± {:.{d}f}".format(*there[best]["all"], d=digits))
+        for method in BACKPROP:
+            is_there = env_id in weight_max.TABLE1.tasks
+            other = statistics(weight_max.TABLE1.runs(method, env_id, range(10))) if is_there else None
+            for key in ("final", "all"):
+                cells.append("" if other is None else "{:.{d}f} ± {:.{d}f}".format(*other[key], d=digits))
+            if other is not None and other["n"] < 10:
+                cells[-2] += f" ({other['n']} runs)"
+        cells.append(ARTIFICIAL_DOPAMINE.get(env_id, ""))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "table.md": markdown,
+    "defaults.md": lambda: markdown(DEFAULTS),
+    "flagship.md": flagship,
+}
+"""File → what makes it of the runs that are there."""
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew: what stands between a comment with a table's name and ``<!-- end -->``."""
+    for name, make in TABLES.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        if mark:
+            text = before + mark + make() + rest[rest.index("<!-- end -->") :]
+    return text
+
+
+def write() -> None:
+    """Write the tables of the runs that are there, and the page that shows them."""
+    from coagent_rl.training.files import write_text
+
+    folder = RESULTS / "cells"
+    folder.mkdir(exist_ok=True)
+    for name, make in TABLES.items():
+        text = make()
+        write_text(folder / name, text)
+        print(text)
+    write_text(PAGE, page(PAGE.read_text(encoding="utf-8")))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--envs", nargs="+", default=list(LEVELS), choices=list(LEVELS))
+    p.add_argument("--agents", nargs="+", default=list(AGENTS), choices=list(AGENTS))
+    p.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    p.add_argument("--seeds", help="such as 0-9 or 0,3,5; by default those of the table")
+    p.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
+    p.add_argument("--table-only", action="store_true", help="write the tables of what is there")
+    arguments = p.parse_args(argv)
+    if not arguments.table_only:
+        seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
+        # MountainCar and the multiplexer cost minutes a run, the lander more: what is cheap comes first.
+        order = [env_id for env_id in (CARTPOLE, CONTINUOUS, ACROBOT, CAR, MULTIPLEXER, LANDER) if env_id in arguments.envs]
+        cells = product(order, arguments.agents, arguments.kinds)
+        execute_all([run for env_id, agent, kind in cells for run in runs_of(agent, env_id, kind, seeds)], arguments.n_jobs)
+    write()
+
+
+if __name__ == "__main__":
+    main()
