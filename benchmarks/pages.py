@@ -15,6 +15,7 @@ import yaml
 
 from benchmarks import map_prop, weight_max
 from benchmarks.runs import RESULTS
+from benchmarks.tables import Table
 from coagent_rl.registry import ALGORITHMS, algorithm_class, markdown_table
 from coagent_rl.training.files import write_text
 from coagent_rl.training.hyperparameters import shipped_environments
@@ -54,7 +55,7 @@ def committed(name: str) -> Callable[[], str]:
 
 def front() -> str:
     """Four tasks: return over all training episodes, published and ours; and the control."""
-    weight_max, map_prop = rows(RESULTS / "table1" / "table.md"), rows(RESULTS / "map_prop" / "table.md")
+    table1, table = rows(RESULTS / "table1" / "table.md"), rows(RESULTS / "map_prop" / "table.md")
 
     def cell(table: list[list[str]], env_id: str, method: str) -> tuple[str, str]:
         ours, published = next(((row[3], row[4]) for row in table if row[:2] == [env_id, method]), ("", ""))
@@ -62,33 +63,26 @@ def front() -> str:
 
     lines = []
     for env_id, name in FRONT.items():
-        both = [cell(weight_max, env_id, "Weight Max"), cell(map_prop, env_id, "MAP Propagation")]
-        frozen, _ = cell(weight_max, env_id, "hidden units frozen, output layer tuned")
+        both = [cell(table1, env_id, "Weight Max"), cell(table, env_id, "MAP Propagation")]
+        frozen, _ = cell(table1, env_id, "hidden units frozen, output layer tuned")
         lines.append([name, *(value for pair in both for value in pair), frozen])
     heads = ["task", "Weight Max", "published", "MAP Propagation", "published", "hidden units frozen"]
     return markdown(heads, lines)
 
 
-def published(name: str, command: str) -> Callable[[], str]:
-    """Rows of a table of the benchmarks of which something was published, with the command that makes each."""
+def published(table: Table) -> Callable[[], str]:
+    """Rows of which something was published, with the name that the command knows each by."""
 
     def text() -> str:
-        lines = [row for row in rows(RESULTS / name / "table.md") if row[4]]
-        keys = _method_keys(name)
-        return markdown(
-            ["task", "method", "published", "ours", "runs", "difference (s.e.)", "command"],
-            [
-                [env_id, method, theirs, ours, n, difference, f"`{command} --envs {env_id} --methods {keys[method]}`"]
-                for env_id, method, n, ours, theirs, difference, *_ in lines
-            ],
-        )
+        names = {method.label: name for name, method in table.methods.items()}
+        lines = [
+            [env_id, method, theirs, ours, n, difference, f"`{names[method]}`"]
+            for env_id, method, n, ours, theirs, difference, *_ in rows(RESULTS / table.name / "table.md")
+            if theirs
+        ]
+        return markdown(["task", "method", "published", "ours", "runs", "difference (s.e.)", "`--methods`"], lines)
 
     return text
-
-
-def _method_keys(name: str) -> dict[str, str]:
-    tables = {table.name: table for table in (weight_max.TABLE1, map_prop.TABLE)}
-    return {method.label: key for key, method in tables[name].methods.items()}
 
 
 def reached() -> str:
@@ -134,8 +128,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "reached": reached,
     "settings": settings,
     "versions": versions,
-    "published_weight_max": published("table1", "python -m benchmarks.weight_max table1"),
-    "published_map_prop": published("map_prop", "python -m benchmarks.map_prop table"),
+    "published_weight_max": published(weight_max.TABLE1),
+    "published_map_prop": published(map_prop.TABLE),
     "table1": committed("table1/table.md"),
     "map_prop": committed("map_prop/table.md"),
     "decentralized_ddpg": committed("decentralized_ddpg/table.md"),

@@ -123,14 +123,14 @@ def test_the_neuron_by_hand_is_the_librarys(tmp_path) -> None:
 def pairs_of_the_faq() -> list[tuple[str, str, str]]:
     """Language, cause and message, in the order of the page."""
     page = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
-    return re.findall(r"```(sh|python)\n(.*?)```\n\n```text\n(.*?)\n```", page, flags=re.S)
+    return re.findall(r"```(sh|python)\n(.*?)```\n\n```output\n(.*?)\n```", page, flags=re.S)
 
 
 def test_every_error_of_the_faq_is_the_librarys(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
     pairs = pairs_of_the_faq()
-    assert len(pairs) == page.count("```text")
+    assert len(pairs) == page.count("```output")
     for language, cause, message in pairs:
         if language == "sh":
             _, script, *words = shlex.split(cause)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from coagent_rl.analysis.style import EXCITES, INK, applied, footnote, looks, save_figure
 from coagent_rl.arrays import MEANS, SCORES, VALUES, Arrays, LearnerArrays, named
@@ -215,6 +216,7 @@ def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, Update
         left.plot(steps, middle, color=EXCITES)
         left.fill_between(steps, low, high, color=EXCITES, alpha=0.2, linewidth=0)
         left.set_xlim(0, max(len(energies) - 1, 1))
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.set_xlabel("relaxation step")
         left.set_ylabel("energy − energy of the sampled values")
         # Rows from the top: layer by layer, in each the rules, one sample above the average.
@@ -229,8 +231,9 @@ def relaxation_figure(path: Path, energies: np.ndarray, angles: dict[str, Update
         right.axvline(90, color=INK, linewidth=0.8, linestyle=":")
         right.set_yticks([place for place, _ in names], [name for _, name in names], fontsize=6.5)
         for layer in range(layers):
-            right.annotate(f"layer {layer + 1}", (1.0, layer * rows - 0.9), (2, 0), right.get_yaxis_transform(),
-                           textcoords="offset points", ha="right", va="center", fontsize=8)  # fmt: skip
+            name = f"hidden layer {layer + 1}" if layer < layers - 1 else "output layer"
+            right.annotate(name, (0.0, layer * rows - 0.9), (4, 0), right.get_yaxis_transform(),
+                           textcoords="offset points", ha="left", va="center", fontsize=8)  # fmt: skip
         right.set_ylim(layers * rows - 1.2, -1.6)
         right.set_xlim(0, max(95.0, 1.05 * max(float(found.single.max()) for found in angles.values())))
         right.grid(visible=False, axis="y")
