@@ -213,11 +213,10 @@ class Construction(LearningRates):
 
     def _check_arguments(self) -> None:
         """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
-        for name in ("gamma", "actor_lambda", "critic_lambda", "temperature", "weight_decay"):
+        for name in ("temperature", "weight_decay"):
             self._check_number(name)
         for name in ("gamma", "actor_lambda", "critic_lambda"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)!r}.")
+            self._check_share(name, "[0")
         if not 0.0 <= self.weight_decay < np.inf:
             raise ValueError(f"weight_decay must be finite and not negative, not {self.weight_decay!r}.")
         if not isinstance(self.critic, str | None) or self.critic not in CRITICS:
@@ -230,7 +229,6 @@ class Construction(LearningRates):
             )
         if self.truncation not in TRUNCATIONS:
             raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
-
         if self.reward_clip is not None:
             self._check_number("reward_clip")
             if not self.reward_clip > 0.0:
@@ -240,6 +238,18 @@ class Construction(LearningRates):
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError(f"{name} must be a number, not {value!r}.")
+
+    def _check_share(self, name: str, least: str = "(0") -> None:
+        """Check a number up to 1, from ``"[0"`` on or above ``"(0"``."""
+        self._check_number(name)
+        value = getattr(self, name)
+        if not (0.0 < value <= 1.0 or (value == 0.0 and least == "[0")):
+            raise ValueError(f"{name} must lie in {least}, 1], not {value!r}.")
+
+    def _check_positive(self, name: str) -> None:
+        self._check_number(name)
+        if not 0.0 < getattr(self, name) < np.inf:
+            raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
 
     # ------------------------------------------------------------------ construction
 

@@ -66,10 +66,8 @@ class EquilibriumPropagation(CoagentAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        for name in ("nudge", "relaxation_rate"):
-            self._check_number(name)
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
+        self._check_positive("nudge")
+        self._check_positive("relaxation_rate")
         steps = self.relaxation_steps
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise ValueError(f"relaxation_steps must be a whole number from 1, not {steps!r}.")

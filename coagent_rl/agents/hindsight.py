@@ -54,9 +54,7 @@ class Hindsight(CoagentAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        self._check_number("hindsight_rate")
-        if not 0.0 < self.hindsight_rate < np.inf:
-            raise ValueError(f"hindsight_rate must be positive and finite, not {self.hindsight_rate!r}.")
+        self._check_positive("hindsight_rate")
 
     def _rule_options(self, network: Network) -> list[float]:
         return [float(self.hindsight_rate)]

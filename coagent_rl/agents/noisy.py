@@ -129,16 +129,8 @@ class NoisyNeurons(CoagentAlgorithm):
         super()._check_arguments()
         self._check_share("noise_correlation_rate")
         self._check_share("exploration_probability")
-        for name in ("hidden_noise", "output_noise"):
-            self._check_number(name)
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
-
-    def _check_share(self, name: str, least: str = "(0") -> None:
-        self._check_number(name)
-        value = getattr(self, name)
-        if not (0.0 < value <= 1.0 or (value == 0.0 and least == "[0")):
-            raise ValueError(f"{name} must lie in {least}, 1], not {value!r}.")
+        self._check_positive("hidden_noise")
+        self._check_positive("output_noise")
 
     def _policy_arguments(self) -> dict[str, Any]:
         if not issubclass(self.policy_class, BoundedPolicy):

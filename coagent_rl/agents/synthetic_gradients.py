@@ -59,11 +59,8 @@ class SyntheticGradients(CoagentAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        for name, opens in (("predictor_rate", "("), ("gradient_lambda", "[")):
-            self._check_number(name)
-            value = getattr(self, name)
-            if not (0.0 < value <= 1.0 or (value == 0.0 and opens == "[")):
-                raise ValueError(f"{name} must lie in {opens}0, 1], not {value!r}.")
+        self._check_share("predictor_rate")
+        self._check_share("gradient_lambda", "[0")
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"units": "relu"}

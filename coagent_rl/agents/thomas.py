@@ -48,9 +48,7 @@ class ReinforceThomas(CoagentAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        self._check_number("exploration_probability")
-        if not 0.0 < self.exploration_probability <= 1.0:
-            raise ValueError(f"exploration_probability must lie in (0, 1], not {self.exploration_probability!r}.")
+        self._check_share("exploration_probability")
 
     def _check_networks(self, policy: CoagentPolicy) -> None:
         """It is defined for all kinds of units, as `Reinforce` is."""

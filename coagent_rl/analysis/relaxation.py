@@ -58,8 +58,9 @@ def _learner(network: Network, activity: np.ndarray) -> LearnerArrays:
 
 
 def _step_sizes(network: Network, rate: float) -> np.ndarray:
-    if not all(layer.is_gaussian for layer in network.layers[:-1]):
-        raise ValueError("Relaxation is defined for Gaussian hidden units.")
+    for layer in network.layers[:-1]:
+        if not layer.is_gaussian:
+            raise ValueError(f"Relaxation is defined for Gaussian hidden units, not {layer.kind!r} ones.")
     return np.array([rate * layer.deviation**2 for layer in network.layers])
 
 

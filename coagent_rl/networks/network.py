@@ -303,7 +303,10 @@ class Network:
             noise = np.zeros((1, n, self.width), dtype=self.parameters.dtype)
         activity = self.activity(n)
         if not forward(self.structure, activity, observations, noise, 0, mode):
-            raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
+            for row, values in enumerate(observations):
+                if not np.all(np.isfinite(values)):
+                    raise ValueError(f"Observation {row} contains NaN or infinity: {values}.")
+            raise ValueError("The network's units are not finite: its parameters have diverged.")
         return activity[VALUES], activity[MEANS]
 
     def sample(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
