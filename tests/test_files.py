@@ -156,7 +156,7 @@ WEIGHTS = "parameters/policy/actor_layers.0.weight.npy"
         (lambda m: {**m, "../../evil.py": b""}, "has no member '../../evil.py'"),
         (lambda m: {**m, "/etc/passwd": b""}, "has no member '/etc/passwd'"),
         (lambda m: changed_data(m, policy_kwargs={"net_arch": [10**9]}), "describes 4 inputs and layers of .1000000000"),
-        (lambda m: changed_data(m, n_envs=10**9), "(of|describes) 1000000000 environments"),
+        (lambda m: changed_data(m, n_envs=10**9), "1000000000 environments"),
         (lambda m: changed_data(m, policy_class={"is": "class", "name": "Popen"}), "member data.json cannot be read"),
         (lambda m: changed_data(m, noise={"is": "nothing"}), "member data.json cannot be read"),
         (lambda m: changed_data(m, gamma="high"), "gamma must be a number"),
