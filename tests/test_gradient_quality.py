@@ -268,6 +268,11 @@ def test_the_command(tmp_path, capsys) -> None:
     for columns, networks in ((2, ("2-2", "16")), (1, ("16",)), (0, ("64-32",))):
         figure = command.draw([row for row in stored["rows"] if row["network"] in networks])
         assert (len(figure.axes) if figure is not None else 0) == 2 * columns
+    assert command.main([*words[:8], "--networks", "2-2", "--algos", "product_rule"]) == 0
+    more = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
+    assert [row for row in more["rows"] if row["rule"] != "product_rule"] == stored["rows"]
+    assert {row["network"] for row in more["rows"] if row["rule"] == "product_rule"} == {"2-2"}
+    assert more["left_out"] == stored["left_out"]
     with pytest.raises(SystemExit):
         command.main(["--algos", "nothing"])
     assert "Unknown algorithm 'nothing'" in capsys.readouterr().err
