@@ -5,9 +5,10 @@ A page says where: between ``<!-- table NAME -->`` and ``<!-- end of table -->``
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -146,8 +147,9 @@ def renewed() -> Iterator[tuple[Path, str, str]]:
             yield path, text, _BLOCK.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
 
 
-def main() -> None:
-    """Write all tables."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     for path, text, new in renewed():
         if text != new:
             write_text(path, new)

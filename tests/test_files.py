@@ -85,6 +85,12 @@ def test_what_is_loaded_is_what_was_saved(saved) -> None:
     np.testing.assert_array_equal(other.obs_rms.var, model.get_env().obs_rms.var)
 
 
+def test_a_model_without_an_environment_keeps_its_normaliser(saved, tmp_path) -> None:
+    WeightMax.load(saved[1]).save(tmp_path / "again")
+    found = WeightMax.load(tmp_path / "again", env="CartPole-v1").get_env()
+    np.testing.assert_array_equal(found.obs_rms.mean, saved[0].get_env().obs_rms.mean)
+
+
 def test_damaged_files_are_refused(saved, tmp_path) -> None:
     """Whatever happens to a file: an error that says so, or the very same model; never another one, never a traceback."""
     model, file = saved

@@ -97,8 +97,7 @@ def test_memories_of_other_environments_are_for_other_environments_only(tmp_path
     model.save(tmp_path / "model.zip")
     members = read_archive(tmp_path / "model.zip", "model", MEMBERS)
     name = f"parameters/{part}/{array}.npy"
-    old = np.load(io.BytesIO(members[name]))
-    other = np.zeros((1, 2, 3, 4), np.float32) if array == "store" else old[:0]
+    other = np.zeros((1, 2, 3, 4), np.float32) if array == "store" else np.load(io.BytesIO(members[name]))[:0]
     write_archive(tmp_path / "other.zip", {**members, name: array_bytes(other)}, "model")
     with pytest.raises(ValueError, match=f"{part}/{array} has the shape"):
         WeightMax.load(tmp_path / "other.zip")

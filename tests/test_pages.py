@@ -29,7 +29,7 @@ def test_a_wrong_number_is_written_anew(tmp_path, monkeypatch) -> None:
         re.sub(r"\| CartPole-v1 \| Weight Max \| .*", "| CartPole-v1 | Weight Max | 9999 |", text), encoding="utf-8"
     )
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    pages.main()
+    pages.main([])
     assert page.read_text(encoding="utf-8") == text
 
 

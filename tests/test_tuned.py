@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import VecNormalize
 
-from coagent_rl import Hindsight, MAPProp, WeightMax
+from coagent_rl import MAPProp, WeightMax
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.training import hyperparameters
 from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_settings
@@ -37,8 +37,8 @@ def test_what_is_not_shipped_is_refused_with_what_is() -> None:
         ValueError, match=r"No settings of WeightMax are shipped for the environment 'Pendulum-v1'.*CartPole-v1, Acro"
     ):
         WeightMax.tuned("Pendulum-v1")
-    with pytest.raises(ValueError, match=r"No settings of Hindsight are shipped .* There are none for any\."):
-        Hindsight.tuned("CartPole-v1")
+    with pytest.raises(ValueError, match=r"No settings of CoagentAlgorithm are shipped .* There are none for any\."):
+        CoagentAlgorithm.tuned("CartPole-v1")
 
 
 def test_wrappers_of_the_settings_are_put_around_the_environment(monkeypatch) -> None:

@@ -107,18 +107,17 @@ class SavedAlgorithm(BaseAlgorithm):
             except NotPlainError:
                 del coder.arrays[n_arrays:]
                 members[f"{PICKLED}{name}.pkl"] = cloudpickle.dumps(value)
+        normaliser = self.policy.normaliser if self.env is None else state_of_normaliser(self._vec_normalize_env)
         data = {
             "algorithm": type(self).__name__,
             "attributes": attributes,
-            "normaliser": coder.encode(state_of_normaliser(self._vec_normalize_env)),
+            "normaliser": coder.encode(normaliser),
             "run": coder.encode(None if run is None else dict(run)),
         }
         members[DATA] = json_bytes(data)
-        for index, array in enumerate(coder.arrays):
-            members[f"arrays/{index}.npy"] = array_bytes(array)
-        for name, state in self.get_parameters().items():
-            for key, tensor in state.items():
-                members[f"parameters/{name}/{key}.npy"] = array_bytes(np.asarray(tensor))
+        members.update({f"arrays/{index}.npy": array_bytes(array) for index, array in enumerate(coder.arrays)})
+        tensors = ((f"{name}/{key}", value) for name, state in self.get_parameters().items() for key, value in state.items())
+        members.update({f"parameters/{name}.npy": array_bytes(np.asarray(value)) for name, value in tensors})
         return members
 
     @classmethod
@@ -305,11 +304,12 @@ def _check_size(found: Mapping[str, Any], parameters: Mapping[str, Mapping[str, 
 
 def _check_shapes(model: BaseAlgorithm, parameters: Mapping[str, Mapping[str, th.Tensor]]) -> None:
     """Refuse other shapes of anything: those of memories may differ only where the number of environments does."""
-    for part, state in model.get_parameters().items():
-        for key, mine in state.items():
-            saved = parameters.get(part, {}).get(key)
-            if saved is not None and saved.shape != mine.shape:
-                raise ValueError(f"{part}/{key} has the shape {tuple(saved.shape)}, not {tuple(mine.shape)}")
+    for part, mine in model.get_parameters().items():
+        saved = {key: value for key, value in parameters.get(part, {}).items() if value.numel()}
+        for key in sorted({*mine, *saved}):
+            there, needed = (tuple(state[key].shape) if key in state else None for state in (saved, mine))
+            if there != needed:
+                raise ValueError(f"{part}/{key} has the shape {there}, not {needed}")
 
 
 def _decoded(coder: Coder, value: Any, where: str) -> Any:
