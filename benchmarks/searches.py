@@ -43,7 +43,7 @@ BOTH, OBSERVATIONS = {"norm_obs": True, "norm_reward": True}, {"norm_obs": True,
 CAR, CONTINUOUS = "MountainCar-v0", "MountainCarContinuous-v0"
 
 
-def near(trial: Trial, settings: Mapping[str, Any], temperatures: Sequence[float]) -> dict[str, Any]:
+def near(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Suggest around settings that are known to find the goal: rates up to three times smaller or larger, the scale of
     rewards, the output's temperature, traces, and how long noise stays."""
     drawn: dict[str, Any] = {}
@@ -52,27 +52,26 @@ def near(trial: Trial, settings: Mapping[str, Any], temperatures: Sequence[float
         drawn[name] = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
     drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.5, 0.8, 0.9, 0.97))
     drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.97))
-    drawn["temperature"] = trial.suggest_categorical("temperature", temperatures)
+    drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0, 4.0))
     drawn["normalize"] = {"norm_obs": True, "norm_reward": trial.suggest_categorical("norm_reward", (True, False))}
     return {**drawn, "policy_kwargs": persistence(trial, settings)}
 
 
-class NearWeightMax(WeightMax):
-    """Weight Max, searched around its base."""
+class Near:
+    """Searched around the base."""
 
     @classmethod
     def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `near`."""
-        return near(trial, settings, (1.0, 2.0, 4.0))
+        return near(trial, settings)
 
 
-class NearMAPProp(MAPProp):
+class NearWeightMax(Near, WeightMax):
+    """Weight Max, searched around its base."""
+
+
+class NearMAPProp(Near, MAPProp):
     """MAP Propagation, searched around its base."""
-
-    @classmethod
-    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See `near`; MountainCarContinuous has Gaussian outputs, without a temperature."""
-        return near(trial, settings, (1.0, 2.0, 4.0))
 
 
 WEIGHT_MAX_CAR = {

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from coagent_rl.noise import NOISE_BLOCK, Noise
+from coagent_rl.schedules import is_positive
 
 
 def _is_count(value: object) -> bool:
@@ -19,10 +20,6 @@ def _is_count(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
-
-
-def _is_positive(value: object) -> bool:
-    return _is_number(value) and float(value) > 0.0  # type: ignore[arg-type]
 
 
 def _are_episodes(value: object) -> bool:
@@ -59,7 +56,7 @@ ATTRIBUTES: dict[str, Check] = {
 """Attributes that no argument's own check looks at → what they must be."""
 NORMALISER: dict[str, Check] = {
     **dict.fromkeys(("training", "norm_obs", "norm_reward"), (lambda value: isinstance(value, bool), "true or false")),
-    **dict.fromkeys(("clip_obs", "clip_reward", "epsilon"), (_is_positive, "a positive number")),
+    **dict.fromkeys(("clip_obs", "clip_reward", "epsilon"), (is_positive, "a positive number")),
     "gamma": (lambda value: _is_number(value) and 0.0 <= value <= 1.0, "a number in [0, 1]"),
     "norm_obs_keys": (
         lambda value: value is None or (isinstance(value, list) and all(isinstance(key, str) for key in value)),

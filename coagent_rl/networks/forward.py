@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from coagent_rl.arrays import MEANS, NOISE_STEP, VALUES, Arrays, LearnerArrays, named, structure
 from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.coupled import DRAWN, LIKELY, MEAN_FIELD, settle
@@ -126,12 +124,10 @@ def forward(network: Arrays, activity: Array, observations: Array, noise: Array,
     values, means = activity[VALUES], activity[MEANS]
     width = values.shape[1]
     may_hold = noise.shape[2] > width
-    held = np.empty(width if may_hold else 0, values.dtype)
     for row in range(observations.shape[0]):
         for i in range(observations.shape[1]):
             values[row, i] = observations[row, i]
-        for k in range(held.size):
-            held[k] = values[row, k]
+        held = values[row].copy() if may_hold else values[row]  # where all fire, nothing is allocated
         for index in range(depth):
             means_of_layer(network, index, values[row], means[row])
             here = place(layout, index)
