@@ -74,6 +74,7 @@ RULES: dict[str, Rule] = {
     "ste_backprop": _rule("STE backprop", "ste_backprop", f"{OUTGOING}; credit of the layer above", "straight_through"),
     "hindsight": _rule("hindsight credit", "hindsight", "the action, broadcast; a model of its own"),
     "disarm": _rule("DisARM", "disarm", "one number a layer, broadcast; a second pass a layer", "disarm"),
+    "rebar": _rule("REBAR", "rebar", f"{OUTGOING}; credit of the layer above; a second pass a layer", "rebar"),
     "noise_based": _rule("noise-based learning", "noise_based", "one number, broadcast; a second pass", "noise_based"),
     "synthetic_gradients": _rule(
         "synthetic gradients", "synthetic_gradients", f"{OUTGOING}; another network, which predicts; the action, broadcast",

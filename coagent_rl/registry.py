@@ -26,6 +26,7 @@ ALGORITHMS = {
     "ste_backprop": "coagent_rl.agents.straight_through:STEBackprop",
     "hindsight": "coagent_rl.agents.hindsight:Hindsight",
     "disarm": "coagent_rl.agents.disarm:DisARM",
+    "rebar": "coagent_rl.agents.rebar:REBAR",
     "noise_based": "coagent_rl.agents.noise_based:NoiseBased",
     "synthetic_gradients": "coagent_rl.agents.synthetic_gradients:SyntheticGradients",
     "equilibrium_propagation": "coagent_rl.agents.equilibrium_propagation:EquilibriumPropagation",

@@ -8,6 +8,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback,
 from stable_baselines3.common.vec_env import VecNormalize
 
 from coagent_rl import (
+    REBAR,
     Backprop,
     CoordinatedExploration,
     DecentralizedDDPG,
@@ -76,6 +77,7 @@ CASES = [
     (ProductRule, {"env": "Pendulum-v1"}),
     (CoordinatedExploration, {"n_envs": 2}),
     (DisARM, {"actor_lambda": 0.8, "n_envs": 3}),
+    (REBAR, {"actor_lambda": 0.8, "n_envs": 3}),
     (EquilibriumPropagation, {"env": "Pendulum-v1"}),
     (Hindsight, {"n_envs": 2}),
     (NoiseBased, {"actor_lambda": 0.8, "env": "Pendulum-v1"}),

@@ -17,6 +17,7 @@ def returns(algorithm: str, env_id: str, n_steps: int, rates: list[float], **set
     ("algorithm", "settings", "least", "most"),
     [
         ("disarm", {}, 110, 50),
+        ("rebar", {}, 110, 50),
         ("hindsight", {}, 110, 50),
         ("synthetic_gradients", {"policy_kwargs": {"units": "bernoulli"}}, 110, 50),
         ("noise_based", {}, 140, 90),

@@ -25,6 +25,7 @@ METHODS = {
     "ste_backprop": "STE backprop",
     "hindsight": "hindsight credit",
     "disarm": "DisARM",
+    "rebar": "REBAR",
     "noise_based": "noise-based learning",
     "synthetic_gradients": "synthetic gradients",
     "equilibrium_propagation": "equilibrium propagation",

@@ -117,6 +117,7 @@ _LOOKS = {
     "ste_backprop": Look("#661100"),
     "hindsight": Look("#995533"),
     "disarm": Look("#9933EE"),
+    "rebar": Look("#CC00AA"),
     "noise_based": Look("#440044"),
     "synthetic_gradients": Look("#0000FF"),
     "equilibrium_propagation": Look("#333333"),

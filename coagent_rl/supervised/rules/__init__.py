@@ -11,6 +11,7 @@ from coagent_rl.supervised.rules.node_perturbation import NodePerturbation
 from coagent_rl.supervised.rules.noise_based import NoiseBased
 from coagent_rl.supervised.rules.posterior import PosteriorRule
 from coagent_rl.supervised.rules.product import ProductRule
+from coagent_rl.supervised.rules.rebar import REBAR
 from coagent_rl.supervised.rules.reinforce import Reinforce
 from coagent_rl.supervised.rules.straight_through import StraightThrough
 from coagent_rl.supervised.rules.synthetic_gradients import SyntheticGradients
@@ -18,6 +19,7 @@ from coagent_rl.supervised.rules.thomas import Thomas
 from coagent_rl.supervised.rules.weight_max import WeightMax
 
 __all__ = [
+    "REBAR",
     "RULES",
     "ActionValues",
     "Backprop",
