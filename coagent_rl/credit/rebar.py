@@ -26,7 +26,7 @@ PRODUCTS, SQUARES = range(2)
 
 @part
 def relaxed_values(noise: Array, means: Array, relaxation: float, values: Array) -> None:
-    """b_i = σ(ζ_i / τ) with ζ_i = logit(p_i) - logit(u_i): above ½ where the unit fires, u < p, and h itself for τ → 0.
+    """b_i = σ(ζ_i / τ) with ζ_i = logit(p_i) - logit(u_i): above ½ where the unit fires, u < p, and h itself as τ → 0.
 
     Args:
         noise, means: u and p, shape (n,).
@@ -165,7 +165,7 @@ def rebar_scores(learner: LearnerArrays, reinforcements: Array) -> None:
     action leaves its luck in the estimate.
 
     Layer by layer, from below: the scores of the layers above are the room of the way down. The layers above relax with the
-    noise that they had. It is independent of the layer's, so the estimate is unbiased given it.
+    noise that they had. This is independent of the layer's, so the estimate is unbiased given it.
     """
     layout, top = learner.layout, learner.layout.shape[0] - 1
     n_rows, step = learner.values.shape[0], int(learner.counters[NOISE_STEP])
@@ -201,7 +201,7 @@ def rebar_scores(learner: LearnerArrays, reinforcements: Array) -> None:
 
 @kernel
 def learn_rebar(arrays: Arrays, reinforcements: Array, episode_starts: Array, time: float) -> bool:
-    """One learning step: a relaxed pass up and down for every hidden layer → scores → traces → what the critic says → update.
+    """One learning step: a relaxed pass up and down of every hidden layer → scores → traces → what the critic says → update.
 
     The arguments and the result are those of `coagent_rl.credit.reinforce.learn_reinforce`.
     """
