@@ -1,6 +1,7 @@
 """The exact gradient, and what is said of rules by comparing with it, against enumeration."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -87,6 +88,19 @@ def test_gradients_of_gaussian_units() -> None:
     wanted = [-2 * error * v * 2.0, -2 * error * v, -2 * error * u - 2 * v * σ**2, -2 * error, -2 * own**2]
     assert np.all(np.abs(ours.gradient - wanted) < 5 * ours.errors)
     assert np.all(ours.errors < 0.1)
+
+
+def test_gradients_of_units_with_noise_before_the_activation() -> None:
+    """a = v max(m + σ ξ, 0) + b + σ' ξ', R = a: ∂E[R]/∂m = v Φ(m/σ) and ∂E[R]/∂v = m Φ(m/σ) + σ φ(m/σ)."""
+    layers = [Layer("gaussian_preactivation_relu", 1, deviation=0.5), Layer("gaussian_linear", 1, deviation=0.7)]
+    network = Network(1, layers, dtype=np.float64)
+    network.weights(0)[:], network.weights(1)[:], network.biases(1)[:] = 0.2, -0.6, 0.3
+    ours = exact_gradient(network, np.array([2.0]), lambda a: a[:, 0], n_samples=40_000)
+    m, v, σ = 0.4, -0.6, 0.5
+    below, density = 0.5 * (1 + math.erf(m / σ / math.sqrt(2))), math.exp(-0.5 * (m / σ) ** 2) / math.sqrt(2 * math.pi)
+    wanted = np.array([v * below * 2.0, v * below, m * below + σ * density, 1.0])
+    assert np.all(np.abs(ours.gradient - wanted) <= 5 * ours.errors + 1e-12)
+    assert np.all(ours.errors[:3] < 0.02)
 
 
 RULES = {"reinforce": (Reinforce, learn_reinforce), "posterior": (PosteriorRule, learn_posterior)}

@@ -21,6 +21,8 @@ MOST_CASES = 2**14
 """With more combinations of binary values than this they are sampled."""
 _BATCHES = 10
 _ROWS = 4096
+_BEFORE = "gaussian_preactivation_relu"
+"""The kind of units whose noise comes before the activation."""
 
 Rewards = Sequence[float] | np.ndarray | Callable[[th.Tensor], th.Tensor]
 _ACTIVATIONS: dict[str, Callable[[th.Tensor], th.Tensor]] = {
@@ -105,7 +107,7 @@ def _check(network: Network, observation: np.ndarray, rewards: Rewards) -> None:
         raise ValueError(f"rewards must be {output.n_values} finite numbers, one an action, not {rewards!r}.")
     for layer in network.layers[:-1]:
         name = layer.kind.removeprefix("gaussian_")
-        if layer.kind not in ("bernoulli", "boltzmann") and name not in _ACTIVATIONS:
+        if layer.kind not in ("bernoulli", "boltzmann", _BEFORE) and name not in _ACTIVATIONS:
             raise ValueError(f"The exact gradient of hidden units of kind {layer.kind!r} is not known.")
 
 
@@ -156,10 +158,12 @@ def _expected(
             log_chances = (log_chances[:, None] + th.log_softmax(energies, 1)).reshape(-1)
             values = states.repeat(len(z), 1)
         else:
-            values = _ACTIVATIONS[layer.kind.removeprefix("gaussian_")](z)
-            if layer.is_gaussian:
+            is_before = layer.kind == _BEFORE
+            values = z if is_before else _ACTIVATIONS[layer.kind.removeprefix("gaussian_")](z)
+            if layer.is_gaussian or is_before:
                 noise = th.randn(values.shape, generator=generator, dtype=th.float64)
                 values = values + _deviation(network, index, parameters) * noise
+            values = th.relu(values) if is_before else values
     last = network.depth - 1
     z = _pre_activations(network, last, parameters, values)
     if network.layers[-1].is_gaussian:
