@@ -15,8 +15,7 @@ class DisARM(CoagentAlgorithm):
 
     For each hidden layer a second pass says how probable the action would have been, had its units drawn with the opposite
     noise and the layers above with the same. The estimate is unbiased, and what made no difference to the action learns
-    nothing from it. RELAX and REBAR would need derivatives through the network, a relaxed pass and a gradient of the
-    variance at every step; this needs passes only.
+    nothing from it. `REBAR` needs derivatives through the network too; this needs passes only.
 
     The arguments are those of `CoagentAlgorithm`; hidden units must be of kind ``bernoulli``.
     """
