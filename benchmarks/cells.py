@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import decentralized_ddpg, map_prop, weight_max
+from benchmarks import decentralized_ddpg, map_prop, other_agents, weight_max
 from benchmarks.runs import RESULTS, Run, execute_all
 from benchmarks.tables import Table, interval, statistics
 from coagent_rl.training.hyperparameters import load_hyperparameters, override, parse_seeds
@@ -26,13 +26,18 @@ LEVELS = {CARTPOLE: 475.0, ACROBOT: -100.0, LANDER: 150.0, CAR: -130.0, CONTINUO
 """Task → the mean final score from which its cell counts as reached."""
 
 AGENTS = {"weight_max": "Weight Max", "map_prop": "MAP Propagation", "decentralized_ddpg": "Decentralized DDPG"}
-LEARNED, FROZEN, DEFAULTS = "learned", "frozen", "defaults"
-KINDS = (LEARNED, FROZEN, DEFAULTS)
+LEARNED, FROZEN, DEFAULTS, NO_BACKPROP = "learned", "frozen", "defaults", "no_backprop"
+KINDS = (LEARNED, FROZEN, DEFAULTS, NO_BACKPROP)
+NO_BACKPROP_TASKS = (CARTPOLE, ACROBOT, CONTINUOUS)
+"""Where Weight Max was run with the critic of MAP Propagation, whose settings it has there."""
 
 BACKPROP = {"ste_backprop": "STE backprop", "backprop": "Backprop (ReLU)"}
 """Rows of table 1 on the same network, tuned."""
 ARTIFICIAL_DOPAMINE = {CARTPOLE: "≈ 495", ACROBOT: "≈ -70", LANDER: "≈ 265", CAR: "≈ -110"}
 """Final scores after a million steps, with replay, read off the figure of Guan et al. (2024)."""
+
+ZOO = {CARTPOLE: "500", ACROBOT: "-73.5", LANDER: "242 (v2)", CAR: "-110", CONTINUOUS: "88"}
+"""PPO's final scores in RL Baselines3 Zoo's own report, after a million steps (CartPole 100 000, Continuous 20 000)."""
 
 FREEZE: dict[str, dict[str, Any]] = {
     "weight_max": {"frozen_layers": "hidden"},
@@ -55,7 +60,7 @@ TUNED_CONTROLS = ("weight_max", "map_prop")
 
 DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
 """Length of the runs without any settings."""
-SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3)}
+SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3), NO_BACKPROP: range(10)}
 """By default; expensive cells were given fewer with ``--seeds``, as the table says."""
 
 
@@ -64,7 +69,20 @@ def settings_of(agent: str, env_id: str, kind: str) -> dict[str, Any]:
     if kind == DEFAULTS:
         return {"n_timesteps": DEFAULT_STEPS[env_id]}
     shipped = load_hyperparameters(agent, env_id)
+    if kind == NO_BACKPROP:
+        return override(shipped, map_prop_critic(env_id))
     return shipped if kind == LEARNED else override(shipped, FREEZE[agent])
+
+
+def map_prop_critic(env_id: str) -> dict[str, Any]:
+    """What is different where MAP Propagation trains the critic of another agent's actor."""
+    shipped = load_hyperparameters("map_prop", env_id)
+    changes = {name: shipped[name] for name in ("critic_learning_rate", "critic_lambda")}
+    return {
+        **changes,
+        "critic": "map_prop",
+        "policy_kwargs": {"critic_variance": shipped["policy_kwargs"]["critic_variance"]},
+    }
 
 
 def run_of(agent: str, env_id: str, kind: str, seed: int) -> Run:
@@ -87,7 +105,9 @@ def plain(settings: Any) -> Any:
 
 
 def runs_of(agent: str, env_id: str, kind: str, seeds: Sequence[int] | None = None) -> list[Run]:
-    """All runs of a cell, by default of all its seeds."""
+    """All runs of a cell, by default of all its seeds; none where it is not for a kind."""
+    if kind == NO_BACKPROP and (agent != "weight_max" or env_id not in NO_BACKPROP_TASKS):
+        return []
     wanted = SEEDS[kind] if seeds is None else seeds
     return [run_of(agent, env_id, kind, seed) for seed in wanted]
 
@@ -133,26 +153,69 @@ def markdown(kind: str = LEARNED) -> str:
     return "\n".join(lines) + "\n"
 
 
+def best_of_three(env_id: str) -> tuple[str, dict[str, Any]]:
+    """The agent with the best mean final score on a task (of equal ones the faster), and its cell."""
+    digits = 3 if env_id == MULTIPLEXER else 1
+    found = {agent: cell_of(agent, env_id, LEARNED) for agent in AGENTS}
+    there = {agent: cell for agent, cell in found.items() if cell is not None}
+    best = max(there, key=lambda agent: (round(there[agent]["final"][0], digits), there[agent]["all"][0]))
+    return best, there[best]
+
+
+def pair(found: dict[str, Any] | None, digits: int) -> list[str]:
+    """Final score and all episodes of a cell, mean ± standard deviation; how many runs, where they are not ten."""
+    if found is None:
+        return ["", ""]
+    final, average = ("{:.{d}f} ± {:.{d}f}".format(*found[key], d=digits).replace(" ± nan", "") for key in ("final", "all"))
+    runs = "" if found["n"] == 10 else f" ({found['n']} run{'s' if found['n'] > 1 else ''})"
+    return [final + runs, average]
+
+
 def flagship() -> str:
-    """Per task the best agent by final score (of equal ones the faster), backprop, and what was published elsewhere."""
+    """Per task the best of the three agents, beside STE backprop and backprop on the same network."""
     heads = ["task", "best of the three", "runs", "final score", "95 % interval", "all episodes"]
     heads += [f"{label}: {number}" for label in BACKPROP.values() for number in ("final score", "all episodes")]
-    lines = [f"| {' | '.join([*heads, 'Artificial Dopamine'])} |", "|---" * (len(heads) + 1) + "|"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for env_id in LEVELS:
         digits = 3 if env_id == MULTIPLEXER else 1
-        found = {agent: cell_of(agent, env_id, LEARNED) for agent in AGENTS}
-        there = {agent: cell for agent, cell in found.items() if cell is not None}
-        best = max(there, key=lambda agent: (round(there[agent]["final"][0], digits), there[agent]["all"][0]))
-        cells = [env_id, AGENTS[best], str(there[best]["n"]), *numbers(there[best]["final returns"], digits)]
-        cells.append("{:.{d}f} ± {:.{d}f}".format(*there[best]["all"], d=digits))
+        agent, best = best_of_three(env_id)
+        cells = [env_id, AGENTS[agent], str(best["n"]), *numbers(best["final returns"], digits), pair(best, digits)[1]]
+        is_there = env_id in weight_max.TABLE1.tasks
         for method in BACKPROP:
-            is_there = env_id in weight_max.TABLE1.tasks
-            other = statistics(weight_max.TABLE1.runs(method, env_id, range(10))) if is_there else None
-            for key in ("final", "all"):
-                cells.append("" if other is None else "{:.{d}f} ± {:.{d}f}".format(*other[key], d=digits))
-            if other is not None and other["n"] < 10:
-                cells[-2] += f" ({other['n']} runs)"
-        cells.append(ARTIFICIAL_DOPAMINE.get(env_id, ""))
+            cells += pair(statistics(weight_max.TABLE1.runs(method, env_id, range(10))) if is_there else None, digits)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def others() -> str:
+    """Per task the best of the three agents beside Stable-Baselines3's agents, and what was published elsewhere."""
+    labels = other_agents.ALGORITHMS
+    heads = ["task", "best of the three: final score", "all episodes", "time steps"]
+    heads += [f"{label}: {number}" for label in labels.values() for number in ("final score", "all episodes")]
+    heads += ["PPO, as the Zoo reports it", "Artificial Dopamine"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for env_id in LEVELS:
+        digits = 3 if env_id == MULTIPLEXER else 1
+        cells = [env_id, *pair(best_of_three(env_id)[1], digits), f"{other_agents.STEPS[env_id]:,}".replace(",", " ")]
+        for algorithm in labels:
+            cells += pair(statistics(other_agents.runs_of(algorithm, env_id, range(10))), digits)
+        lines.append(f"| {' | '.join([*cells, ZOO.get(env_id, ''), ARTIFICIAL_DOPAMINE.get(env_id, '')])} |")
+    return "\n".join(lines) + "\n"
+
+
+def without_backprop() -> str:
+    """Weight Max with the critic of MAP Propagation, with its own, and MAP Propagation; final score and all episodes."""
+    columns = {
+        "Weight Max, MAP Propagation's critic": ("weight_max", NO_BACKPROP),
+        "Weight Max, critic by backprop": ("weight_max", LEARNED),
+        "MAP Propagation": ("map_prop", LEARNED),
+    }
+    heads = ["task", *(f"{label}: {number}" for label in columns for number in ("final score", "all episodes"))]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for env_id in NO_BACKPROP_TASKS:
+        cells = [env_id]
+        for agent, kind in columns.values():
+            cells += pair(cell_of(agent, env_id, kind), 1)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -161,6 +224,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "table.md": markdown,
     "defaults.md": lambda: markdown(DEFAULTS),
     "flagship.md": flagship,
+    "others.md": others,
+    "no_backprop.md": without_backprop,
 }
 """File → what makes it of the runs that are there."""
 

@@ -40,7 +40,7 @@ class Search:
 
 HELD = {"noise_persistence": [0.5, 0.5, 0.95]}
 BOTH, OBSERVATIONS = {"norm_obs": True, "norm_reward": True}, {"norm_obs": True, "norm_reward": False}
-CAR, CONTINUOUS = "MountainCar-v0", "MountainCarContinuous-v0"
+CAR, CONTINUOUS, LANDER = "MountainCar-v0", "MountainCarContinuous-v0", "LunarLander-v3"
 
 
 def near(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +66,27 @@ class Near:
         return near(trial, settings)
 
 
+def with_falling_rates(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest as `near` does, but fresh noise, shorter traces of the actor, and rates that may fall to a tenth."""
+    drawn = near(trial, settings)
+    del drawn["policy_kwargs"]
+    drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda_short", (0.5, 0.7, 0.9))
+    end = trial.suggest_categorical("end", (1.0, 0.1))
+    for name in ("actor_learning_rate", "critic_learning_rate"):
+        start = drawn[name]
+        drawn[name] = {"start": start, "end": [digits(rate * end) for rate in start], "steps": 800_000}
+    return drawn
+
+
+class LanderWeightMax(WeightMax):
+    """Weight Max, searched around its base with fresh noise."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `with_falling_rates`."""
+        return with_falling_rates(trial, settings)
+
+
 class NearWeightMax(Near, WeightMax):
     """Weight Max, searched around its base."""
 
@@ -81,6 +102,13 @@ WEIGHT_MAX_CAR = {
     "critic_learning_rate": [9.9e-3, 5.7e-5, 5.7e-5],
     "gamma": 0.99,
     "policy_kwargs": HELD,
+}
+WEIGHT_MAX_LANDER = {
+    "n_episodes": 2000,
+    "normalize": OBSERVATIONS,
+    "actor_learning_rate": [8.0e-2, 8.0e-4, 8.0e-5],
+    "critic_learning_rate": [2.0e-2, 2.0e-5, 2.0e-6],
+    "gamma": 0.99,
 }
 MAP_PROP_CAR = {
     "n_episodes": 500,
@@ -105,6 +133,7 @@ SEARCHES: dict[str, Search] = {
         "weight_max", CONTINUOUS, {"n_timesteps": 100_000, "normalize": BOTH, "policy_kwargs": HELD}
     ),
     f"weight_max-{CAR}": Search("benchmarks.searches:NearWeightMax", CAR, WEIGHT_MAX_CAR),
+    f"weight_max-{LANDER}": Search("benchmarks.searches:LanderWeightMax", LANDER, WEIGHT_MAX_LANDER),
     f"map_prop_held-{CAR}": Search("benchmarks.searches:NearMAPProp", CAR, MAP_PROP_CAR),
     f"map_prop_held-{CONTINUOUS}": Search("benchmarks.searches:NearMAPProp", CONTINUOUS, MAP_PROP_CONTINUOUS),
     "decentralized_ddpg-CartPole-v1": Search(
