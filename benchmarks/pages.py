@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks import map_prop, weight_max
+from benchmarks import map_prop, tasks, weight_max
 from benchmarks.runs import RESULTS
 from benchmarks.tables import Table
 from coagent_rl.registry import ALGORITHMS, algorithm_class, markdown_table
@@ -89,8 +89,8 @@ def published(table: Table) -> Callable[[], str]:
 def reached() -> str:
     """What the shipped settings reached: all episodes, last 100, after training."""
     lines = []
-    for algorithm, tasks in yaml.safe_load(REACHED.read_text(encoding="utf-8")).items():
-        for env_id, found in tasks.items():
+    for algorithm, environments in yaml.safe_load(REACHED.read_text(encoding="utf-8")).items():
+        for env_id, found in environments.items():
             numbers = (found[key] for key in ("mean_return_all_episodes", "mean_return_last_100", "final_evaluation"))
             lines.append([env_id, f"`{algorithm_class(algorithm).__name__}`", str(found["seeds"]), *map(_number, numbers)])
     order = list(dict.fromkeys(line[0] for line in lines))
@@ -135,6 +135,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "map_prop": committed("map_prop/table.md"),
     "decentralized_ddpg": committed("decentralized_ddpg/table.md"),
     "correlations": committed("correlations/table.md"),
+    **tasks.TABLES,
 }
 """Name in a page → what makes the table."""
 

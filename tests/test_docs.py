@@ -63,7 +63,9 @@ def test_files(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+    "path",
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda path: path.stem if path.parent.name == "docs" else str(path.relative_to(ROOT)),
 )
 def test_links_and_placeholders(path) -> None:
     text = path.read_text(encoding="utf-8")
