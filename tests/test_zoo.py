@@ -123,3 +123,26 @@ def test_optimize_and_train_the_winner(command, algorithm) -> None:
     assert "Best trial" in text
     assert "actor_learning_rate.ratio_1" in text
     assert "Loading from Optuna study" in command(*where, *length, "--eval-freq", "-1", "--trial-id", "1")
+
+
+@needs_zoo
+def test_a_trial_of_a_network_of_another_depth(command) -> None:
+    where = (
+        "train",
+        "--algo",
+        "weight_max",
+        "--env",
+        "CartPole-v1",
+        "-f",
+        "logs",
+        "--storage",
+        "s.log",
+        "--study-name",
+        "s",
+    )
+    short = ("-n", "200", "--eval-episodes", "1", "--hyperparams", "policy_kwargs:dict(net_arch=[8])")
+    text = command(*where, *short, "-optimize", "--n-trials", "1", "--n-evaluations", "1", "--no-optim-plots")
+    command(*where, *short, "-optimize", "--n-trials", "1", "--n-evaluations", "1", "--no-optim-plots")
+    assert "ratio_1" in text
+    assert "ratio_2" not in text.split("Best trial")[-1]
+    assert "Loading from Optuna study" in command(*where, *short, "--eval-freq", "-1", "--trial-id", "1")
