@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from benchmarks import map_prop, tasks, weight_max
+from benchmarks.dates import date_of
 from benchmarks.runs import RESULTS
 from benchmarks.tables import Table
 from coagent_rl.registry import ALGORITHMS, algorithm_class, markdown_table
@@ -30,6 +31,16 @@ FRONT = {
     "coagent_rl/Multiplexer-v0": "multiplexer",
 }
 """Tasks of the README's table, and how they are called there."""
+PARTS = {
+    "table1": "Weight Maximization, table 1",
+    "variations": "Weight Maximization, figures 3 and 4",
+    "map_prop": "MAP Propagation",
+    "decentralized_ddpg": "Decentralized DDPG",
+    "cells": "Three agents, six tasks",
+    "rules": "All rules side by side",
+    "supervised": "Supervised networks",
+}
+"""Folder of results → what they are, in the table of dates."""
 _BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", flags=re.S)
 
 
@@ -74,14 +85,18 @@ def front() -> str:
 def published(table: Table) -> Callable[[], str]:
     """Rows of which something was published, with the name that the command knows each by."""
 
+    def day(method: str, env_id: str) -> str:
+        return date_of(table.folder / method / env_id.replace("/", "-"))
+
     def text() -> str:
         names = {method.label: name for name, method in table.methods.items()}
         lines = [
-            [env_id, method, theirs, ours, n, difference, f"`{names[method]}`"]
+            [env_id, method, theirs, ours, n, difference, f"`{names[method]}`", day(names[method], env_id)]
             for env_id, method, n, ours, theirs, difference, *_ in rows(RESULTS / table.name / "table.md")
             if theirs
         ]
-        return markdown(["task", "method", "published", "ours", "runs", "difference (s.e.)", "`--methods`"], lines)
+        heads = ["task", "method", "published", "ours", "runs", "difference (s.e.)", "`--methods`", "date"]
+        return markdown(heads, lines)
 
     return text
 
@@ -123,12 +138,23 @@ def versions() -> str:
     return markdown(["package", "version"], [[package, ", ".join(sorted(found))] for package, found in seen.items()])
 
 
+def dates() -> str:
+    """First and last day of the runs behind each page's tables."""
+    lines = []
+    for name, what in PARTS.items():
+        folders = {path.parent for path in (RESULTS / name).rglob("seed_*.npz")}
+        days = sorted(date_of(folder) for folder in folders)
+        lines.append([what, days[0], days[-1]])
+    return markdown(["results", "first runs", "last runs"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "agents": markdown_table,
     "front": front,
     "reached": reached,
     "settings": settings,
     "versions": versions,
+    "dates": dates,
     "published_weight_max": published(weight_max.TABLE1),
     "published_map_prop": published(map_prop.TABLE),
     "table1": committed("table1/table.md"),

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def execute(run: Run, command: str) -> None:
     result = train(run.algorithm, run.env_id, run.settings, run.seed, options)
     facts = {
         "command": command,
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "table": run.table,
         "method": run.method,
         "settings": dict(run.settings),
