@@ -6,13 +6,13 @@ which only its history knows; it is kept in ``results/dates.json``, for a copy w
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.runs import RESULTS
+from benchmarks.runs import RESULTS, facts_of
 from coagent_rl.training.files import write_text
 
 FILE = RESULTS / "dates.json"
@@ -22,10 +22,7 @@ NOT_MADE_IN = ("2b154ca",)
 
 def noted(folder: Path) -> str | None:
     """The latest day that the runs of a folder say themselves."""
-    days = []
-    for path in folder.glob("seed_*.npz"):
-        with np.load(path) as file:
-            days.append(json.loads(str(file["facts"])).get("date"))
+    days = (facts_of(path).get("date") for path in folder.glob("seed_*.npz"))
     return max(filter(None, days), default=None)
 
 
@@ -53,8 +50,9 @@ def from_history() -> dict[str, str]:
     return {name: found[name] for name in sorted(found) if (RESULTS / name).is_dir()}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the days of runs that do not say theirs."""
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     days = {name: day for name, day in from_history().items() if noted(RESULTS / name) is None}
     write_text(FILE, json.dumps(days, indent=0) + "\n")
     print(f"{len(days)} folders of runs")

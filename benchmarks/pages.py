@@ -6,17 +6,15 @@ A page says where: between ``<!-- table NAME -->`` and ``<!-- end of table -->``
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from benchmarks import map_prop, tasks, weight_max
 from benchmarks.dates import date_of
-from benchmarks.runs import RESULTS
+from benchmarks.runs import RESULTS, facts_of
 from benchmarks.tables import Table
 from coagent_rl.registry import ALGORITHMS, algorithm_class, markdown_table
 from coagent_rl.training.files import write_text
@@ -131,9 +129,7 @@ def versions() -> str:
     seen: dict[str, set[str]] = {}
     for name in ("table1", "map_prop", "decentralized_ddpg"):
         for path in sorted((RESULTS / name).rglob("seed_*.npz")):
-            with np.load(path) as file:
-                facts = json.loads(str(file["facts"])) if "facts" in file.files else {}
-            for package, version in facts.get("versions", {}).items():
+            for package, version in facts_of(path).get("versions", {}).items():
                 seen.setdefault(package, set()).add(version)
     return markdown(["package", "version"], [[package, ", ".join(sorted(found))] for package, found in seen.items()])
 

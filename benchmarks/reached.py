@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS
+from benchmarks.runs import RESULTS, facts_of
 from coagent_rl.registry import ALGORITHMS
 from coagent_rl.training.files import write_yaml
 from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_environments
@@ -31,8 +31,7 @@ def runs_with_shipped_settings() -> dict[str, dict[str, list[dict[str, Any]]]]:
     environments = {algorithm: shipped_environments(algorithm) for algorithm in ALGORITHMS}
     found: dict[tuple[str, str], dict[Path, list[dict[str, Any]]]] = {}
     for path in sorted(RESULTS.rglob("seed_*.npz")):
-        with np.load(path) as file:
-            facts = json.loads(str(file["facts"])) if "facts" in file.files else {}
+        facts = facts_of(path)
         algorithm, env_id = facts.get("algo", ""), facts.get("env", "")
         if env_id in environments.get(algorithm, ()) and facts["settings"] == shipped(algorithm, env_id):
             found.setdefault((algorithm, env_id), {}).setdefault(path.parent, []).append(facts)

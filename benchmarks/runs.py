@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,18 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
             f"{run.path} was made with other settings ({', '.join(sorted(different))}): delete it to run it anew."
         )
     return returns, facts
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts in a run's file, read once as long as it does not change; none where it has none."""
+    return _facts(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _facts(path: Path, changed: int) -> dict[str, Any]:
+    with np.load(path) as file:
+        facts: dict[str, Any] = json.loads(str(file["facts"])) if "facts" in file.files else {}
+    return facts
 
 
 def initial_model(run: Run) -> CoagentAlgorithm:
