@@ -291,7 +291,9 @@ def test_nothing_else_trains_in_the_folder_of_a_run(tmp_path, capsys) -> None:
         assert other.stdout.readline()
         before = {path: path.read_bytes() for path in folder.iterdir()}
         assert train.main(["--resume", str(folder)]) == 2
-        assert f"A run is training in {folder} at this moment" in capsys.readouterr().err
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"train.py: error: A run is training in {folder} at this moment")
+        assert printed.out == ""
         assert {path: path.read_bytes() for path in folder.iterdir()} == before
     finally:
         other.kill()
