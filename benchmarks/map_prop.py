@@ -28,14 +28,14 @@ METHODS: dict[str, Method] = {
         "MAP Propagation, temperature 2, critic's rates and λ as in Weight Max", "map_prop", "map_prop", WARMER, LUNAR_LANDER
     ),
     "map_prop_td": Method(
-        "MAP Propagation actor, TD(λ) critic, otherwise as the row above",
+        "MAP Propagation, temperature 2, TD(λ) critic with rates and λ as in Weight Max",
         "map_prop",
         "map_prop",
         {"critic": "td", **WARMER, "policy_kwargs": {"variance": [0.06, 0.2]}},
         LUNAR_LANDER,
     ),
     "reinforce": Method(
-        "the same without relaxation (REINFORCE)",
+        "MAP Propagation without relaxation (REINFORCE)",
         "map_prop",
         "map_prop",
         {"relaxation_steps": 0, "critic_kwargs": {"relaxation_steps": 20}},

@@ -6,16 +6,15 @@ A page says where: between ``<!-- table NAME -->`` and ``<!-- end of table -->``
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import yaml
 
-from benchmarks import map_prop, weight_max
-from benchmarks.runs import RESULTS
+from benchmarks import map_prop, tasks, weight_max
+from benchmarks.dates import date_of
+from benchmarks.runs import RESULTS, facts_of
 from benchmarks.tables import Table
 from coagent_rl.registry import ALGORITHMS, algorithm_class, markdown_table
 from coagent_rl.training.files import write_text
@@ -30,6 +29,16 @@ FRONT = {
     "coagent_rl/Multiplexer-v0": "multiplexer",
 }
 """Tasks of the README's table, and how they are called there."""
+PARTS = {
+    "table1": "Weight Maximization, table 1",
+    "variations": "Weight Maximization, figures 3 and 4",
+    "map_prop": "MAP Propagation",
+    "decentralized_ddpg": "Decentralized DDPG",
+    "cells": "Three agents, six tasks",
+    "rules": "All rules side by side",
+    "supervised": "Supervised networks",
+}
+"""Folder of results → what they are, in the table of dates."""
 _BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", flags=re.S)
 
 
@@ -74,14 +83,18 @@ def front() -> str:
 def published(table: Table) -> Callable[[], str]:
     """Rows of which something was published, with the name that the command knows each by."""
 
+    def day(method: str, env_id: str) -> str:
+        return date_of(table.folder / method / env_id.replace("/", "-"))
+
     def text() -> str:
         names = {method.label: name for name, method in table.methods.items()}
         lines = [
-            [env_id, method, theirs, ours, n, difference, f"`{names[method]}`"]
+            [env_id, method, theirs, ours, n, difference, f"`{names[method]}`", day(names[method], env_id)]
             for env_id, method, n, ours, theirs, difference, *_ in rows(RESULTS / table.name / "table.md")
             if theirs
         ]
-        return markdown(["task", "method", "published", "ours", "runs", "difference (s.e.)", "`--methods`"], lines)
+        heads = ["task", "method", "published", "ours", "runs", "difference (s.e.)", "`--methods`", "date"]
+        return markdown(heads, lines)
 
     return text
 
@@ -89,8 +102,8 @@ def published(table: Table) -> Callable[[], str]:
 def reached() -> str:
     """What the shipped settings reached: all episodes, last 100, after training."""
     lines = []
-    for algorithm, tasks in yaml.safe_load(REACHED.read_text(encoding="utf-8")).items():
-        for env_id, found in tasks.items():
+    for algorithm, environments in yaml.safe_load(REACHED.read_text(encoding="utf-8")).items():
+        for env_id, found in environments.items():
             numbers = (found[key] for key in ("mean_return_all_episodes", "mean_return_last_100", "final_evaluation"))
             lines.append([env_id, f"`{algorithm_class(algorithm).__name__}`", str(found["seeds"]), *map(_number, numbers)])
     order = list(dict.fromkeys(line[0] for line in lines))
@@ -116,11 +129,19 @@ def versions() -> str:
     seen: dict[str, set[str]] = {}
     for name in ("table1", "map_prop", "decentralized_ddpg"):
         for path in sorted((RESULTS / name).rglob("seed_*.npz")):
-            with np.load(path) as file:
-                facts = json.loads(str(file["facts"])) if "facts" in file.files else {}
-            for package, version in facts.get("versions", {}).items():
+            for package, version in facts_of(path).get("versions", {}).items():
                 seen.setdefault(package, set()).add(version)
     return markdown(["package", "version"], [[package, ", ".join(sorted(found))] for package, found in seen.items()])
+
+
+def dates() -> str:
+    """First and last day of the runs behind each page's tables."""
+    lines = []
+    for name, what in PARTS.items():
+        folders = {path.parent for path in (RESULTS / name).rglob("seed_*.npz")}
+        days = sorted(date_of(folder) for folder in folders)
+        lines.append([what, days[0], days[-1]])
+    return markdown(["results", "first runs", "last runs"], lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -129,12 +150,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "reached": reached,
     "settings": settings,
     "versions": versions,
+    "dates": dates,
     "published_weight_max": published(weight_max.TABLE1),
     "published_map_prop": published(map_prop.TABLE),
     "table1": committed("table1/table.md"),
     "map_prop": committed("map_prop/table.md"),
     "decentralized_ddpg": committed("decentralized_ddpg/table.md"),
     "correlations": committed("correlations/table.md"),
+    **tasks.TABLES,
 }
 """Name in a page → what makes the table."""
 

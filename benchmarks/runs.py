@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,7 @@ def execute(run: Run, command: str) -> None:
     result = train(run.algorithm, run.env_id, run.settings, run.seed, options)
     facts = {
         "command": command,
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "table": run.table,
         "method": run.method,
         "settings": dict(run.settings),
@@ -127,6 +130,18 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
             f"{run.path} was made with other settings ({', '.join(sorted(different))}): delete it to run it anew."
         )
     return returns, facts
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts in a run's file, read once as long as it does not change; none where it has none."""
+    return _facts(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _facts(path: Path, changed: int) -> dict[str, Any]:
+    with np.load(path) as file:
+        facts: dict[str, Any] = json.loads(str(file["facts"])) if "facts" in file.files else {}
+    return facts
 
 
 def initial_model(run: Run) -> CoagentAlgorithm:

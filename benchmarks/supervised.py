@@ -188,9 +188,9 @@ def execute_all(runs: Sequence[Run], n_jobs: int) -> None:
     """
     from joblib import Parallel, delayed
 
-    for name in {run.system.data for run in runs} - {WALK}:
-        load(name)  # says at once that it is not there
     missing = [run for run in runs if read(run) is None]
+    for name in {run.system.data for run in missing} - {WALK}:
+        load(name)  # says at once that it is not there
     print(f"{len(runs) - len(missing)} of {len(runs)} runs are there already.", flush=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     failures = [text for text in Parallel(n_jobs=n_jobs)(delayed(_failure)(run) for run in missing) if text]
@@ -291,9 +291,13 @@ def draw_settings(depth: int, trial: int) -> dict[str, Any]:
 
 def tune(data: str, row: str, depth: int, n_trials: int, epochs: int) -> None:
     """Make the trials of a row that are missing: a run that diverges scores 0."""
-    path, parts = trials_path(data, row, depth), load(data)
+    path = trials_path(data, row, depth)
+    missing = range(len(read_trials(path)), n_trials)
+    if not missing:
+        return
+    parts = load(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for number in range(len(read_trials(path)), n_trials):
+    for number in missing:
         drawn = draw_settings(depth, number)
         arguments = rule_system(data, row, depth, drawn).arguments
         try:

@@ -140,7 +140,7 @@ def figure4(arguments: argparse.Namespace) -> None:
     """Average returns on the multiplexer against the order of the norm and the weight decay."""
     from coagent_rl.analysis import sweep_figure
 
-    label = METHODS["weight_max"].label
+    label = f"{METHODS['weight_max'].label} on the multiplexer"
     sweeps = {
         "order p of the norm": {label: measured("weight_max", NORMS, arguments)},
         "weight decay c": {label: measured("weight_max", DECAYS, arguments)},

@@ -133,11 +133,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         what = "best model" if arguments.load_best else "model" if n is None else f"checkpoint after {n} steps"
         raise FileNotFoundError(f"There is no {what} in {folder}. {_what_is_there(folder)}")
 
+    from coagent_rl.training.checkpoints import check_model
     from coagent_rl.training.environments import make_environments, normalised, rows_for
     from coagent_rl.training.evaluation import bootstrap_interval, evaluate
     from coagent_rl.training.run import EVALUATION_SEED_OFFSET
 
     model = algorithm_class(algorithm).load(file, trust=arguments.trust)
+    check_model(model, file, algorithm, env_id, config)
     settings = config["settings"]
 
     def environment(n_rows: int = 1, **extra: Any) -> Any:

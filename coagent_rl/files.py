@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -47,6 +48,36 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder to oneself while the context lasts, by a lock of the system on the folder itself.
+
+    It ends with the process, however that ends, and leaves nothing behind. Where the system has no such locks (Windows, some
+    network file systems) nothing is kept.
+
+    Raises:
+        ValueError: if another process, or another thread of this one, holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"A run is training in {folder} at this moment: two in one folder would spoil each other."
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -6,8 +6,10 @@ them. The Zoo (the extra ``zoo``) is imported only where it is used.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -79,9 +81,24 @@ def register() -> None:
 
         takes_coagents = True
         save_replay_buffer: bool
+        trial_id: int | None
 
         def __init__(self, args: Any, algo: str, *more: Any, config: str | None = None, **kwargs: Any) -> None:
             super().__init__(args, algo, *more, config=config or (_table(algo) if algo in ALGORITHMS else None), **kwargs)
+
+        def read_hyperparameters(self) -> Any:
+            if self.algo in ALGORITHMS and self.trial_id:
+                # What a trial drew is read by the search space around the settings that the study had: those without it.
+                self.trial_id, trial_id = None, self.trial_id
+                with redirect_stdout(io.StringIO()):
+                    settings = dict(super().read_hyperparameters()[0])
+                self.trial_id = trial_id
+                if isinstance(settings.get("policy_kwargs"), str):
+                    settings["policy_kwargs"] = eval(settings["policy_kwargs"])  # as the Zoo itself does
+                if self.n_timesteps > 0:
+                    settings["n_timesteps"] = self.n_timesteps
+                HYPERPARAMS_SAMPLER[self.algo] = sampler(self.algo, settings)
+            return super().read_hyperparameters()
 
         def setup_experiment(self) -> Any:
             result = super().setup_experiment()

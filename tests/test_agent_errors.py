@@ -91,6 +91,15 @@ def test_wrong_arguments(kwargs, message) -> None:
         make(**kwargs)
 
 
+def test_an_unknown_argument_names_the_agent_and_what_comes_near() -> None:
+    with pytest.raises(TypeError, match=r"^WeightMax has no argument 'gama'\. Did you mean gamma\?$"):
+        WeightMax("MlpPolicy", "CartPole-v1", gama=0.9)
+    with pytest.raises(TypeError, match=r"^WeightMax has no argument 'norm_ordr'\. Did you mean norm_order"):
+        WeightMax("MlpPolicy", "CartPole-v1", norm_ordr=2.0)
+    with pytest.raises(TypeError, match=r"'zzz'\. help\(WeightMax\) lists all\.$"):
+        WeightMax("MlpPolicy", "CartPole-v1", zzz=1)
+
+
 def test_foreign_files_are_refused(tmp_path) -> None:
     A2C("MlpPolicy", "CartPole-v1").save(tmp_path / "a2c")
     make(Reinforce).save(tmp_path / "reinforce")

@@ -1,7 +1,9 @@
 """Training in compiled blocks gives the bits, the episodes and the moments of callbacks of training step by step."""
 
+import warnings
 from functools import partial
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EveryNTimesteps
@@ -31,6 +33,7 @@ from coagent_rl.agents import CoagentAlgorithm, CoagentPolicy
 from coagent_rl.credit.reinforce import learn_reinforce
 from coagent_rl.envs.compiled import twin_of
 from coagent_rl.envs.compiled.vec_env import CompiledVecEnv
+from coagent_rl.envs.vec_env import SerialVecEnv
 from coagent_rl.training.callbacks import EpisodeRecorder, WholeFileEvalCallback
 from coagent_rl.training.run import make_environments
 
@@ -123,6 +126,16 @@ class Moments(BaseCallback):
     def _on_step(self) -> bool:
         self.seen.append((self.num_timesteps, self.model.policy.actor.parameters.sum()))
         return True
+
+
+def test_evaluation_in_an_environment_of_another_class_is_no_warning(tmp_path) -> None:
+    """As with ``train.py --render``: what is shown is stepped one by one, what evaluates is not."""
+    model = make(WeightMax)
+    other = SerialVecEnv([lambda: gym.make("CartPole-v1")])
+    assert not isinstance(model.get_env(), SerialVecEnv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(20, callback=WholeFileEvalCallback(other, tmp_path, eval_freq=10, n_eval_episodes=1, warn=False))
 
 
 @pytest.mark.parametrize("n_envs", [1, 2])

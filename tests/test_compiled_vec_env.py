@@ -161,6 +161,13 @@ def test_a_copy_continues_as_the_original(env_id, n_envs, tmp_path) -> None:
     assert len(read_monitor(tmp_path / "0.monitor.csv")[2]) >= n_episodes
 
 
+def test_learning_in_environments_that_were_never_reset(tmp_path) -> None:
+    WeightMax("MlpPolicy", "CartPole-v1", seed=0).learn(50).save(tmp_path / "model.zip")
+    model = WeightMax.load(tmp_path / "model.zip", CompiledVecEnv(twin_of("CartPole-v1", {})), force_reset=False)
+    with pytest.raises(gym.error.ResetNeeded, match="never been reset: reset them, or load the model with force_reset=True"):
+        model.learn(100, reset_num_timesteps=False)
+
+
 def test_a_block_holds_what_single_resets_draw() -> None:
     draws = ResetDraws(twin_of("Pendulum-v1", {}), 2)
     draws.seed([3, 4])

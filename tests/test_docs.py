@@ -43,12 +43,9 @@ def run_all(blocks: list[str], folder: Path) -> list[str]:
 def test_adding_a_rule(tmp_path) -> None:
     rule, use, check = code_blocks(ROOT / "docs" / "adding_a_rule.md")
     (tmp_path / "node_perturbation.py").write_text(rule, encoding="utf-8")
-    assert run(use, tmp_path).strip() == "2000"
-    run(check, tmp_path)
     words = ["--algo", "node_perturbation:NodePerturbation", "-n", "300", "--eval-freq", "-1", "--final-eval-episodes", "1"]
-    command = [sys.executable, str(ROOT / "train.py"), *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command = f"from coagent_rl import train\nassert train.main({words!r}) == 0"
+    assert run_all([use, check, command], tmp_path)[0].strip() == "2000"
     assert (tmp_path / "logs" / "node_perturbation.NodePerturbation" / "CartPole-v1_1" / "summary.json").is_file()
     wrong = rule.replace("* slopes[i]", "* slopes[i] * 1.1")
     assert wrong != rule
@@ -63,7 +60,9 @@ def test_files(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+    "path",
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda path: path.stem if path.parent.name == "docs" else str(path.relative_to(ROOT)),
 )
 def test_links_and_placeholders(path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -105,3 +105,24 @@ def test_what_cannot_be_drawn_is_not_recorded(tmp_path, capsys, env) -> None:
 )
 def test_only_what_needs_no_python_is_evaluated_side_by_side(n_episodes, env_id, env_kwargs, wrapper, n_rows) -> None:
     assert rows_for(n_episodes, env_id, env_kwargs, wrapper) == n_rows
+
+
+def test_the_model_of_another_run_is_noticed(tmp_path, capsys) -> None:
+    folder = run_train(tmp_path, "-n", "60", "--eval-freq", "50")
+    other = run_train(tmp_path, "-n", "60", "--eval-freq", "50", "--seed", "2")
+    faster = run_train(tmp_path, "gamma:0.5", "-n", "60", "--eval-freq", "50")
+    capsys.readouterr()
+    for source, name, message in (
+        (other, "CartPole-v1.zip", "seed 2, not 1"),
+        (other, "best_model.zip", "seed 2, not 1"),
+        (faster, "CartPole-v1.zip", "gamma 0.5, not 0.98"),
+    ):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes((source / name).read_bytes())
+        words = [str(folder), "--n-episodes", "1", *(["--load-best"] if name == "best_model.zip" else [])]
+        assert evaluate.main(words) == 2
+        error = capsys.readouterr().err
+        assert f"{folder / name} is not a model of this run" in error
+        assert message in error
+        (folder / name).write_bytes(whole)
+        assert evaluate.main(words) == 0

@@ -16,6 +16,7 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 
 from coagent_rl import WeightMax, evaluate, train
+from coagent_rl.files import held
 from coagent_rl.training import checkpoints
 from coagent_rl.training.checkpoints import Interruption
 from coagent_rl.training.run import Options
@@ -276,3 +277,27 @@ def test_which_models_a_folder_has(tmp_path, capsys) -> None:
         path.unlink()
     assert evaluate.main([str(folder)]) == 2
     assert "has no model at all yet" in capsys.readouterr().err
+
+
+def test_nothing_else_trains_in_the_folder_of_a_run(tmp_path, capsys) -> None:
+    """While a run lasts; a lock is the system's, so that it is gone when the process is."""
+    folder = run_in(tmp_path, "-n", "200")
+    (folder / "summary.json").unlink()
+    capsys.readouterr()
+    code = f"import time; from pathlib import Path; from coagent_rl.files import held\nwith held(Path({str(folder)!r})):"
+    words = [sys.executable, "-c", f"{code}\n    print(flush=True)\n    time.sleep(60)"]
+    other = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert other.stdout.readline()
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        assert train.main(["--resume", str(folder)]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"train.py: error: A run is training in {folder} at this moment")
+        assert printed.out == ""
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    finally:
+        other.kill()
+        other.communicate()
+    assert train.main(["--resume", str(folder)]) == 0
+    with held(folder), pytest.raises(ValueError, match="two in one folder"), held(folder):
+        pass

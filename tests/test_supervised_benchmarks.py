@@ -100,6 +100,19 @@ def test_every_rule_is_tuned_with_as_many_trials(results, monkeypatch, capsys) -
     assert f"{best['drawn']['learning_rate'][0]:g}" in next(row for row in rows if row.startswith("| 1 | backprop"))
 
 
+def test_data_are_asked_for_only_where_something_is_missing(results, monkeypatch, capsys) -> None:
+    def is_not_there(name):
+        raise FileNotFoundError(name)
+
+    run = Run(System("a", "digits", {"hidden_layer_sizes": [4]}), 0, 1)
+    execute(run)
+    monkeypatch.setattr("benchmarks.supervised.load", is_not_there)
+    supervised.execute_all([run], 1)
+    assert "1 of 1 runs are there" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="digits"):
+        supervised.execute_all([run, Run(run.system, 1, 1)], 1)
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_systems_of_a_name_are_one_system(name) -> None:
     """Figures share runs by the system's name and data."""

@@ -115,11 +115,16 @@ def test_replay_buffer_and_normaliser(tmp_path, command) -> None:
 
 
 @needs_zoo
-@pytest.mark.parametrize("algorithm", ["map_prop", "weight_max"])
-def test_optimize_and_train_the_winner(command, algorithm) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "n_ratios"),
+    [("map_prop", (), 2), ("weight_max", ("--hyperparams", "policy_kwargs:dict(net_arch=[8])"), 1)],
+)
+def test_optimize_and_train_the_winner(command, algorithm, settings, n_ratios) -> None:
+    """Also where the network is not of the default depth: a trial is read by the space from which it was drawn."""
     where = ("train", "--algo", algorithm, "--env", "CartPole-v1", "-f", "logs", "--storage", "s.log", "--study-name", "s")
-    length = ("-n", "300", "--eval-episodes", "1")
+    length = ("-n", "300", "--eval-episodes", "1", *settings)
     text = command(*where, *length, "-optimize", "--n-trials", "2", "--n-evaluations", "1", "--no-optim-plots")
     assert "Best trial" in text
-    assert "actor_learning_rate.ratio_1" in text
+    assert f"actor_learning_rate.ratio_{n_ratios}" in text
+    assert f"actor_learning_rate.ratio_{n_ratios + 1}" not in text
     assert "Loading from Optuna study" in command(*where, *length, "--eval-freq", "-1", "--trial-id", "1")

@@ -25,6 +25,7 @@ from coagent_rl.agents.holding import check_firing
 from coagent_rl.agents.logs import N_RECENT
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.rates import LearningRates
+from coagent_rl.agents.signatures import unknown_argument
 from coagent_rl.agents.spaces import check_action_space, observation_size
 from coagent_rl.critics import Critic, MAPPropCritic, NeuronCritics, RewardCritic, TDLambdaCritic
 from coagent_rl.envs.compiled import twin_of
@@ -91,7 +92,10 @@ class Construction(LearningRates):
         seed: int | None = None,
         device: Any = "auto",
         _init_setup_model: bool = True,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise TypeError(unknown_argument(type(self), next(iter(unknown))))
         if not isinstance(policy_kwargs, Mapping | None):
             raise ValueError(f"policy_kwargs must be a dictionary, not {policy_kwargs!r}.")
         if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
@@ -334,17 +338,6 @@ class Construction(LearningRates):
         if not isinstance(self._value_critic(), RewardCritic):
             found["critic_learning_rate"] = self.critic_learner
         return found
-
-    def _frozen_indices(self, depth: int) -> tuple[int, ...]:
-        if self.frozen_layers == "hidden":
-            return tuple(range(depth - 1))
-        indices = self.frozen_layers
-        is_list = isinstance(indices, Sequence) and not isinstance(indices, str)
-        if not is_list or not all(type(index) is int and 0 <= index < depth for index in indices):
-            raise ValueError(
-                f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
-            )
-        return tuple(index for index in indices if isinstance(index, int))
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""

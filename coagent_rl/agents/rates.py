@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -126,6 +126,7 @@ class LearningRates(SavedAlgorithm):
     learning_rate = RateAttribute()
     actor_learning_rate = RateAttribute()
     critic_learning_rate = RateAttribute()
+    frozen_layers: str | Sequence[int]
 
     def _rated(self) -> dict[str, Learner | NeuronCritics]:
         """What learns, by the name of its learning rate."""
@@ -194,6 +195,17 @@ class LearningRates(SavedAlgorithm):
         except Exception:
             own.update(before)
             raise
+
+    def _frozen_indices(self, depth: int) -> tuple[int, ...]:
+        if self.frozen_layers == "hidden":
+            return tuple(range(depth - 1))
+        indices = self.frozen_layers
+        is_list = isinstance(indices, Sequence) and not isinstance(indices, str)
+        if not is_list or not all(type(index) is int and 0 <= index < depth for index in indices):
+            raise ValueError(
+                f"frozen_layers must be 'hidden' or indices of layers from 0 to {depth - 1}, not {self.frozen_layers!r}."
+            )
+        return tuple(index for index in indices if isinstance(index, int))
 
     def _check_rates_are_used(self, given: Mapping[str, Any]) -> None:
         known = self._rated()

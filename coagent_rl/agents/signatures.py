@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 
+from coagent_rl.registry import nearest
+
 _ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n|\n(?=    ))+)", flags=re.M)
 
 
@@ -26,6 +28,12 @@ def complete_signature(kind: type, end: type) -> inspect.Signature:
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own):
             break  # nothing is handed on
     return inspect.Signature(sorted(found.values(), key=lambda parameter: parameter.kind))
+
+
+def unknown_argument(kind: type, name: str) -> str:
+    """What to say of an argument that an agent does not have."""
+    known = [known for known in inspect.signature(kind).parameters if known[0] != "_"]
+    return f"{kind.__name__} has no argument {name!r}. {nearest(name, known, f'help({kind.__name__}) lists all.')}"
 
 
 def show_all_arguments(kind: type, end: type) -> None:

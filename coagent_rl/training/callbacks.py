@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,12 @@ class WholeFileEvalCallback(EvalCallback):
         self._beside = folder / ".evaluations.partial.npz"
         super().__init__(eval_env, log_path=str(folder), best_model_save_path=str(folder), **kwargs)
         self.log_path = str(self._beside.with_suffix(""))
+
+    def _init_callback(self) -> None:
+        with warnings.catch_warnings():
+            # Both are made the same way; one that is shown in a window is stepped one by one, and so of another class.
+            warnings.filterwarnings("ignore", "Training and eval env are not of the same type")
+            super()._init_callback()
 
     KEPT = ("n_calls", "best_mean_reward", "last_mean_reward")
     LISTS = ("evaluations_timesteps", "evaluations_results", "evaluations_length", "evaluations_successes")

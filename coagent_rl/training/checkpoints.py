@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
 from coagent_rl.agents.saving import WRONG, read_run
+from coagent_rl.archive import names_in
 from coagent_rl.envs.states import (
     continue_monitors,
     fresh_observations,
@@ -34,6 +35,7 @@ from coagent_rl.files import sync
 from coagent_rl.training.callbacks import EpisodeRecorder, WholeFileEvalCallback
 from coagent_rl.training.clock import Clock
 from coagent_rl.training.files import plain
+from coagent_rl.training.reading import read_summary, read_yaml
 
 SECONDS_BETWEEN = 60.0
 KEPT_CHECKPOINTS = 2
@@ -90,6 +92,36 @@ def check_identity(mine: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
             check_identity(one, other)
         elif one != other:
             raise ValueError(f"it was saved in a run with {name} {other!r}, not {one!r} as config.yml and args.yml say")
+
+
+def check_model(model: CoagentAlgorithm, file: Path, algorithm: str, env_id: str, config: Mapping[str, Any]) -> None:
+    """Check that a loaded model is one of the run whose folder it lies in.
+
+    The last model and checkpoints say of which run they are; of others (the best model, files of older versions) it is known
+    by the seed.
+
+    Raises:
+        ValueError: if it is of another run.
+    """
+    saved: dict[str, Any] = {"seed": model.seed}
+    if "data" not in names_in(file):  # not of an older version
+        saved = (read_run(file) or {}).get("of") or saved
+    mine = identity(algorithm, env_id, config["settings"], seed_of(file.parent), env_kwargs=config["env_kwargs"])
+    common = {name for name in mine.keys() & saved.keys() if name != "seed" or mine["seed"] is not None}
+    try:
+        check_identity({name: mine[name] for name in common}, {name: saved[name] for name in common})
+    except ValueError as error:
+        said = str(error).replace(" as config.yml and args.yml say", f" as the files in {file.parent} say")
+        raise ValueError(f"{file} is not a model of this run: {said}.") from error
+
+
+def seed_of(folder: Path) -> int | None:
+    """The seed of the run in a folder by its ``summary.json``, or its ``args.yml``; None where neither says one."""
+    said = read_summary(folder)
+    if said is None and (folder / "args.yml").is_file():
+        said = read_yaml(folder / "args.yml")
+    seed = said.get("seed") if isinstance(said, dict) else None
+    return seed if isinstance(seed, int) else None
 
 
 def check_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from coagent_rl.files import held
 from coagent_rl.registry import check_algorithm
 from coagent_rl.training.files import read_config
 from coagent_rl.training.hyperparameters import check_env_kwargs, check_environment, check_imports, check_keys
@@ -44,7 +45,7 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     """Go on with a run from its last checkpoint, or from its beginning where there is none yet.
 
     Raises:
-        ValueError: if the run is complete, or its files are damaged or name modules that are not trusted.
+        ValueError: if the run is complete, or still training, or its files are damaged or name modules that are not trusted.
     """
     config, kept = read_config(folder), _read_arguments(folder)
     if not arguments.trust:
@@ -54,6 +55,8 @@ def resume_run(folder: Path, arguments: argparse.Namespace) -> None:
     check_env_kwargs(env_id, config["env_kwargs"])
     if _is_complete(folder):
         raise ValueError(f"The run in {folder} is complete: train.py -i MODEL -n N goes on with its model in a new run.")
+    with held(folder):  # said before anything else is; training holds it again
+        pass
     from coagent_rl.train import train_in
     from coagent_rl.training.checkpoints import checkpoints
     from coagent_rl.training.run import Options

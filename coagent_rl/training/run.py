@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_nor
 import coagent_rl
 from coagent_rl.agents.base import CoagentAlgorithm
 from coagent_rl.agents.decentralized_ddpg import DecentralizedDDPG
+from coagent_rl.files import held
 from coagent_rl.registry import algorithm_class
 from coagent_rl.training.callbacks import EpisodeRecorder, ProgressBar, WholeFileEvalCallback
 from coagent_rl.training.checkpoints import (
@@ -92,11 +93,18 @@ def train(
         options: what else to do; files are written only where they name a folder.
     """
     options = options or Options()
+    if options.checkpoint is not None and options.folder is None:
+        raise ValueError("A run goes on in its folder, but the options name none.")
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if options.folder is None else held(options.folder):
+        return _train(algorithm, env_id, settings, seed, options)
+
+
+def _train(algorithm: str, env_id: str, settings: Mapping[str, Any], seed: int | None, options: Options) -> Result:
     folder, name = options.folder, folder_name(env_id)
     arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
     wrapper, normalize = settings.get("env_wrapper"), settings.get("normalize")
-    if options.checkpoint is not None and folder is None:
-        raise ValueError("A run goes on in its folder, but the options name none.")
     # A run that goes on appends to its monitor files, when they have been cut back to the checkpoint.
     monitored = folder is not None and options.checkpoint is None
     shown = {"render_mode": "human"} if options.render else {}
@@ -166,7 +174,7 @@ def train(
             interrupted = True
         except Exception:
             if folder is not None and folder.is_dir() and model.num_timesteps > steps_before and model.is_finite():
-                save_run(model, folder, name, run.progress(model))
+                save_run(model, folder, name, {**run.progress(model), "of": run.of})
             raise
         finally:
             for callback in callbacks:
@@ -196,7 +204,7 @@ def train(
             "versions": versions(),
         }
         if folder is not None:
-            save_run(model, folder, name, run.progress(model))
+            save_run(model, folder, name, {**run.progress(model), "of": run.of})
         if options.final_eval_episodes > 0 and not interrupted:
             other = evaluation_environment(options.final_eval_episodes)
             if isinstance(other, VecNormalize):
@@ -245,12 +253,12 @@ def road(model: CoagentAlgorithm) -> str:
     return "compiled" if model.why_step_by_step is None else f"step by step: {model.why_step_by_step}"
 
 
-def save_run(model: CoagentAlgorithm, folder: Path, name: str, progress: Mapping[str, int]) -> None:
-    """Save the last model, and the transitions that it replays beside it."""
+def save_run(model: CoagentAlgorithm, folder: Path, name: str, run: Mapping[str, Any]) -> None:
+    """Save the last model with how far its run is and which it is, and the transitions that it replays beside it."""
     check_folder(folder)
     if isinstance(model, DecentralizedDDPG) and model.replay_buffer is not None:
         model.save_replay_buffer(replay_file(folder / f"{name}.zip"))
-    model.save_with(folder / f"{name}.zip", progress)
+    model.save_with(folder / f"{name}.zip", run)
 
 
 def versions() -> dict[str, str]:

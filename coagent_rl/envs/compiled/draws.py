@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 
 from coagent_rl.envs.compiled.base import CompiledEnvironment
@@ -63,7 +64,10 @@ class ResetDraws:
 
     def _fill(self, index: int) -> None:
         generator = self._generators[index]
-        assert generator is not None
+        if generator is None:
+            raise ResetNeeded(
+                "The environments have never been reset: reset them, or load the model with force_reset=True (the default)."
+            )
         self._before[index] = generator.bit_generator.state
         if self.twin.draw_together is None:
             self.block[index] = self.twin.draw(generator, self.ROWS_AT_ONCE)
