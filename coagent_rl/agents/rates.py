@@ -161,7 +161,7 @@ class LearningRates(SavedAlgorithm):
         source = name if vars(self).get(name) is not None else "learning_rate"
         rates = vars(self).get(source)
         if rates is None:
-            rates = self.default_rates[name]
+            rates = 1.0 if vars(self).get("optimizer") == "obgd" else self.default_rates[name]
         return as_rates([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, source)
 
     def _rates_now(self, name: str, depth: int) -> LinearSchedule:
