@@ -129,6 +129,11 @@ def drawn(number: int) -> dict[str, Any]:
     }
 
 
+DEFAULTS_THEN = {"map_prop": {"relaxation_rate": 0.5}}
+VARIANCE_THEN = {"map_prop": 0.1}
+"""Agent → what its constructor had when the runs were made."""
+
+
 def settings_of(rule: Rule, env_id: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """What a run is trained with: critic and discount as released with Weight Max, and what was drawn.
 
@@ -148,7 +153,10 @@ def settings_of(rule: Rule, env_id: str, chosen: Mapping[str, Any]) -> dict[str,
         "temperature": chosen["temperature"],
         **rule.changes,
     }
-    settings = override(shared, changes)
+    settings = override(shared, {**DEFAULTS_THEN.get(rule.algorithm, {}), **changes})
+    if rule.algorithm in VARIANCE_THEN:
+        variance = VARIANCE_THEN[rule.algorithm]
+        settings = override(settings, {"policy_kwargs": {"variance": variance, "critic_variance": variance}})
     if rule.changes.get("frozen_layers"):
         for key in ("start", "end"):
             settings["actor_learning_rate"][key] = [0.0, 0.0, settings["actor_learning_rate"][key][-1]]

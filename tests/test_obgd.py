@@ -122,7 +122,7 @@ def test_neurons_critics_are_bounded_by_their_own_errors(decay: float, shared: b
 
 
 def test_neurons_are_bounded_by_the_slopes_of_their_critics() -> None:
-    learner, critics = make(2, actor_decay=0.0)
+    learner, _ = make(2)
     bounded = Learner(learner.network, 2, constant_schedule([1.0, 2.0, 3.0]), "obgd", 0.0)
     rng = np.random.default_rng(0)
     act(bounded, rng.standard_normal((2, 3)), rng)
