@@ -1,11 +1,13 @@
 """Searches for what an agent does with nothing said: ``python -m benchmarks.default_settings map_prop``.
 
 One set of constructor arguments must do for several tasks. Every trial is trained on all of them with the seeds 1000, 1001
-and 1002, and ends with the first run that diverges, or with the first seed where the score is below 0.3. A task's score is the
-mean return of the last 100 training episodes on a scale from nothing learned (0) to the level of `benchmarks.cells` (1), a
-trial's the mean over its runs; a trial with a run that diverged has none. Trials are kept in ``results/tuning/defaults-<agent>.jsonl``, one a line, and those that are there
-are not made again. The trial 0 is what the agent did before the search. The best two are trained again on the same seeds for
-as long as the table's runs, in ``defaults-<agent>-longer.jsonl``: what learns at first may diverge later.
+and 1002, and ends with the first run that diverges, or with the first seed where the score is below 0.3. A task's score is
+the mean return of the last 100 training episodes on a scale from nothing learned (0) to the level of `benchmarks.cells` (1),
+a trial's the mean over its runs; a trial with a run that diverged has none. The trial 0 is what the agent did before.
+
+Trials are kept in ``results/tuning/defaults-<agent>.jsonl``, one a line, and those that are there are not made again. The
+best two are trained again on the same seeds for as long as the table's runs, in ``defaults-<agent>-longer.jsonl``: what learns
+at first may be lost later.
 """
 
 from __future__ import annotations

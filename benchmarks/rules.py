@@ -129,11 +129,6 @@ def drawn(number: int) -> dict[str, Any]:
     }
 
 
-DEFAULTS_THEN = {"map_prop": {"relaxation_rate": 0.5}}
-VARIANCE_THEN = {"map_prop": 0.1}
-"""Agent → what its constructor had when the runs were made."""
-
-
 def settings_of(rule: Rule, env_id: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """What a run is trained with: critic and discount as released with Weight Max, and what was drawn.
 
@@ -153,10 +148,10 @@ def settings_of(rule: Rule, env_id: str, chosen: Mapping[str, Any]) -> dict[str,
         "temperature": chosen["temperature"],
         **rule.changes,
     }
-    settings = override(shared, {**DEFAULTS_THEN.get(rule.algorithm, {}), **changes})
-    if rule.algorithm in VARIANCE_THEN:
-        variance = VARIANCE_THEN[rule.algorithm]
-        settings = override(settings, {"policy_kwargs": {"variance": variance, "critic_variance": variance}})
+    settings = override(shared, changes)
+    if rule.algorithm == "map_prop":  # what its constructor had when the runs were made
+        settings["relaxation_rate"] = 0.5
+        settings["policy_kwargs"] = {**settings["policy_kwargs"], "variance": 0.1, "critic_variance": 0.1}
     if rule.changes.get("frozen_layers"):
         for key in ("start", "end"):
             settings["actor_learning_rate"][key] = [0.0, 0.0, settings["actor_learning_rate"][key][-1]]

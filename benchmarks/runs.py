@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 THEN = {"map_prop": {"relaxation_rate": 0.5, "actor_lambda": 0.0}}
-"""Agent → defaults of its constructor that have changed since the first runs were made: where such a run says nothing of them,
-this is what it was trained with. (Settings name them now.)"""
+"""Agent → defaults of its constructor that have changed since the first runs were made: where such a run says nothing of
+them, this is what it was trained with. (Settings name them now.)"""
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ class MAPProp(CoagentAlgorithm):
         relaxation_rate: step size of the relaxation in units of each layer's variance.
 
     The others are those of `CoagentAlgorithm`, with ``critic="map_prop"`` (relaxed as the actor unless ``critic_kwargs`` say
-    otherwise), λ of 0.95 for both, rates of 3.9e-3 and 9.4e-3 for the first layer of actor and critic, 8.6e-7 and 2.6e-6 for all
-    layers above it, and, in ``policy_kwargs``, ``units="gaussian_softplus"``, ``output_units="softmax"``,
+    otherwise), λ of 0.95 for both, rates of 3.9e-3 and 9.4e-3 for the first layer of actor and critic, 8.6e-7 and 2.6e-6
+    for all layers above it, and, in ``policy_kwargs``, ``units="gaussian_softplus"``, ``output_units="softmax"``,
     ``learned_deviation=False``, ``variance=0.06`` and ``critic_variance=0.06`` as defaults. These were searched for CartPole
     and Acrobot together (`benchmarks/default_settings.py`); larger rates above the first layer let the relaxation diverge.
 

@@ -125,8 +125,8 @@ class LearningRates(SavedAlgorithm):
         "actor_learning_rate": (1e-2, 1e-4),
         "critic_learning_rate": (1e-2, 1e-4),
     }
-    """Names of the networks' own learning rates, and what they are where the user gives none: a number for all layers, or the
-    first layer's and that of each layer above it."""
+    """Names of the networks' own learning rates, and what they are where the user gives none: a number for all layers, or
+    the first layer's and that of each layer above it."""
     learning_rate = RateAttribute()
     actor_learning_rate = RateAttribute()
     critic_learning_rate = RateAttribute()
