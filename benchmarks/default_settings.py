@@ -6,8 +6,8 @@ the mean return of the last 100 training episodes on a scale from nothing learne
 a trial's the mean over its runs; a trial with a run that diverged has none. The trial 0 is what the agent did before.
 
 Trials are kept in ``results/tuning/defaults-<agent>.jsonl``, one a line, and those that are there are not made again. The
-best two are trained again on the same seeds for as long as the table's runs, in ``defaults-<agent>-longer.jsonl``: what learns
-at first may be lost later.
+best two are trained again on the same seeds for as long as the table's runs, in ``defaults-<agent>-longer.jsonl``: what
+learns at first may be lost later.
 """
 
 from __future__ import annotations

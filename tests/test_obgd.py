@@ -142,7 +142,7 @@ def test_agents_with_bounded_steps(agent) -> None:
     for callback in (None, lambda *_: True):
         model = agent("MlpPolicy", "CartPole-v1", seed=0, optimizer="obgd", policy_kwargs=SMALL)
         before = model.policy.actor.parameters.copy()
-        model.learn(400, callback=callback)
+        model.learn(100, callback=callback)
         assert (model.why_step_by_step is None) == (callback is None)
         runs.append(np.concatenate([model.policy.actor.parameters, model.policy.critic.parameters]))
         assert np.isfinite(runs[-1]).all()
