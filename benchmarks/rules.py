@@ -150,6 +150,9 @@ def settings_of(rule: Rule, env_id: str, chosen: Mapping[str, Any]) -> dict[str,
         **rule.changes,
     }
     settings = override(shared, changes)
+    if rule.algorithm == "map_prop":  # what its constructor had when the runs were made
+        settings["relaxation_rate"] = 0.5
+        settings["policy_kwargs"] = {**settings["policy_kwargs"], "variance": 0.1, "critic_variance": 0.1}
     if rule.changes.get("frozen_layers"):
         for key in ("start", "end"):
             settings["actor_learning_rate"][key] = [0.0, 0.0, settings["actor_learning_rate"][key][-1]]

@@ -116,6 +116,7 @@ MAP_PROP_CAR = {
     "actor_learning_rate": [6.3e-3, 9.5e-5, 9.5e-5],
     "critic_learning_rate": [4.9e-3, 5.6e-6, 8.1e-7],
     "gamma": 0.99,
+    "relaxation_rate": 0.5,
     "policy_kwargs": {"variance": [0.03, 0.1], "critic_variance": [0.03, 0.1, 0.1], **HELD},
 }
 MAP_PROP_CONTINUOUS = {
@@ -124,6 +125,7 @@ MAP_PROP_CONTINUOUS = {
     "actor_learning_rate": [4.0e-3, 4.0e-6, 4.0e-8],
     "critic_learning_rate": [1.0e-2, 1.0e-5, 1.0e-6],
     "gamma": 0.99,
+    "relaxation_rate": 0.5,
     "policy_kwargs": {"variance": [0.03, 0.1, 0.5], "critic_variance": [0.003, 0.01, 0.05], **HELD},
 }
 SMALL = {"normalize": True, "policy_kwargs": {"net_arch": [64]}}

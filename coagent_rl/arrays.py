@@ -21,7 +21,7 @@ N_PLANES = 5
 DIRECTION, FIRST, SECOND = range(3)
 
 # Entries of `settings`, which do not change; those of the rule itself begin at OPTIONS.
-OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, TRACE_DECAY, OPTIONS = range(5)
+OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, TRACE_DECAY, KAPPA, OPTIONS = range(6)
 
 # Entries of `counters`, which do: optimizer steps taken, and the step of the noise that the values were drawn with.
 N_UPDATES, NOISE_STEP = range(2)
@@ -34,7 +34,7 @@ class LearnerArrays(NamedTuple):
         layout: shape (depth, 11), see `coagent_rl.networks.layout.Place`.
         constants: shape (depth, 4), each layer's temperature, deviation, and learning rate at the schedule's start and end.
         settings: OPTIMIZER, a code; SCHEDULE_STEPS, length of the linear schedule of the rates in environment steps;
-            WEIGHT_DECAY c; TRACE_DECAY γλ; from OPTIONS on, the rule's own numbers.
+            WEIGHT_DECAY c; TRACE_DECAY γλ; KAPPA κ of OBGD; from OPTIONS on, the rule's own numbers.
         options: the rule's own numbers, a view of the settings.
         counters: shape (2,), N_UPDATES and NOISE_STEP.
         parameters: shape (n_parameters,).

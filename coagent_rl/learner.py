@@ -11,7 +11,7 @@ import torch as th
 from coagent_rl.arrays import N_UPDATES, NOISE_STEP, SCHEDULE_STEPS, SIGNALS, VALUES, Arrays
 from coagent_rl.networks import Network
 from coagent_rl.networks.layout import RATE_END, RATE_START
-from coagent_rl.optimizers import OPTIMIZERS
+from coagent_rl.optimizers import ACTOR_KAPPA, OPTIMIZERS
 from coagent_rl.schedules import LinearSchedule
 
 
@@ -25,14 +25,15 @@ class Learner:
         n_rows: number of environments, or of transitions in a batch.
         learning_rate: one rate per layer; a frozen layer has rate zero.
         optimizer: a name in `coagent_rl.optimizers.OPTIMIZERS`.
-        trace_decay: γλ per step; with 0 there are no traces.
+        trace_decay: γλ per step; with 0 there are no traces, but those that "obgd" needs.
         weight_decay: c in -2cw.
         name: of the learning rate, for its error messages.
         frozen_layers: indices of layers that keep their initial parameters.
         options: the numbers that the rule itself needs.
         store: what the rule keeps from step to step beside traces, four-dimensional.
-        has_traces: whether there are traces where their decay is zero.
+        has_traces: whether there are traces where their decay is zero, whatever the optimizer.
         holds_values: whether units may hold their values, which then survive between two steps.
+        kappa: κ of "obgd", see `coagent_rl.optimizers.share_of_step`.
 
     Attributes:
         arrays: the plain tuple that kernels take, see `coagent_rl.arrays.LearnerArrays`.
@@ -52,6 +53,7 @@ class Learner:
         store: np.ndarray | None = None,
         has_traces: bool = False,
         holds_values: bool = False,
+        kappa: float = ACTOR_KAPPA,
     ) -> None:
         if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
@@ -60,12 +62,14 @@ class Learner:
         self.constants = network.constants.copy()
         self.rates = self.constants[:, RATE_START : RATE_END + 1].T
         self.frozen_layers = list(frozen_layers)
-        self.settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, *options], float)
+        numbers = (OPTIMIZERS[optimizer], learning_rate.steps, weight_decay, trace_decay, kappa, *options)
+        self.settings = np.array(numbers, float)
         self.set_rates(learning_rate.table(network.depth, name), learning_rate.steps)
         self.counters = np.zeros(2)
         self.holds_values = holds_values
         self.memory = np.zeros((3, size), dtype)
-        self.traces = np.zeros((n_rows if trace_decay > 0.0 or has_traces else 0, size), dtype)
+        is_traced = trace_decay > 0.0 or has_traces or optimizer == "obgd"
+        self.traces = np.zeros((n_rows if is_traced else 0, size), dtype)
         self.activity = network.activity(n_rows)
         self.noise = np.zeros((0, 0, 0), dtype)
         self.store = np.zeros((0, 0, 0, 0), dtype) if store is None else store.astype(dtype)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 
-from coagent_rl.arrays import N_UPDATES, OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, LearnerArrays
+from coagent_rl.arrays import KAPPA, N_UPDATES, OPTIMIZER, SCHEDULE_STEPS, WEIGHT_DECAY, LearnerArrays
 from coagent_rl.kernel import TINY, Array, flush, kernel, part
-from coagent_rl.networks.layout import RATE_END, RATE_START, Place, place
+from coagent_rl.networks.layout import RATE_END, RATE_START, Place, place, weights_of
 from coagent_rl.traces import three_factor_update
 
-OPTIMIZERS = {"sgd": 0, "rmsprop": 1, "adam": 2}
-SGD, RMSPROP, ADAM = range(3)
+OPTIMIZERS = {"sgd": 0, "rmsprop": 1, "adam": 2, "obgd": 3}
+SGD, RMSPROP, ADAM, OBGD = range(4)
+BATCH_OPTIMIZERS = ("sgd", "rmsprop", "adam")
+"""Those that need no traces."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 RMSPROP_DECAY = 0.99
+ACTOR_KAPPA, CRITIC_KAPPA = 3.0, 2.0
+"""κ of `share_of_step`, as in the paper."""
 
 LIMIT = 1e18
 """No direction may be as large as this: its square would overflow single precision, and a parameter whose running mean of
@@ -42,7 +46,8 @@ def step(
     """Move parameters up ``direction``; all arrays have the same shape (n,).
 
     Args:
-        optimizer: SGD (w += α g), RMSPROP (w += α g / (√v + ε), decay 0.99) or ADAM (β = 0.9, 0.999, ε = 1e-8).
+        optimizer: SGD (w += α g), RMSPROP (w += α g / (√v + ε), decay 0.99) or ADAM (β = 0.9, 0.999, ε = 1e-8). OBGD is
+            SGD here: what bounds its step is known of the whole network only, see `share_of_step`.
         direction: g.
         rate: α.
         corrections: Adam's bias corrections, see `adam_corrections`.
@@ -156,7 +161,52 @@ def outer_products(here: Place, first: int, last: int, values: Array, changes: A
 
 
 @part
-def ascend(learner: LearnerArrays, time: float, has_direction: bool) -> None:
+def rate_of(learner: LearnerArrays, index: int, time: float) -> float:
+    """Learning rate of layer ``index`` after ``time`` environment steps."""
+    start = learner.constants[index, RATE_START]
+    progress = min(time / learner.settings[SCHEDULE_STEPS], 1.0)
+    return start + progress * (learner.constants[index, RATE_END] - start)
+
+
+@part
+def share_of_step(learner: LearnerArrays, time: float) -> float:
+    """How much of the step α Δ is made: 1 / max(1, M) by OBGD, all of it by the others.
+
+        M = κ Σ_k α_k max(|s_k|, 1) |e_k|
+
+    The sum is over all parameters of the learner; e_k is the trace of parameter k, s_k the signal that it is multiplied with
+    and α_k the rate of its layer, zero where that is frozen. Of several rows it is the mean, as Δ is. Where all units are
+    told the same δ and all layers have the same rate α, M is α κ max(|δ|, 1) ‖e‖₁ and the step α / max(1, M) · δ e, those of
+    the paper. Where every unit has a signal of its own (Weight Max), each trace counts with what its own unit is told, and
+    with one where that is less. So the bound is never looser than that of the direction that is gone, κ Σ α_k |Δ_k|.
+
+    Args:
+        learner: with the signals and traces of this step; an optimizer that is OBGD has traces also where γλ = 0.
+        time: environment steps so far.
+
+    Source: Elsayed, Vasan & Mahmood (2024), "Streaming deep reinforcement learning finally works", overshooting-bounded
+    gradient descent.
+    """
+    settings, layout, traces, signals = learner.settings, learner.layout, learner.traces, learner.signals
+    if int(settings[OPTIMIZER]) != OBGD:
+        return 1.0
+    size = 0.0
+    for index in range(layout.shape[0]):
+        here, of_layer = place(layout, index), 0.0
+        for row in range(traces.shape[0]):
+            signal = signals[row, here.slot : here.slot + here.n_biases]
+            trace = weights_of(here, traces[row])
+            for i in range(here.n_inputs):
+                for j in range(here.n_pre):
+                    of_layer += max(abs(float(signal[j])), 1.0) * abs(float(trace[i, j]))
+            for k in range(here.biases, here.end):
+                of_layer += max(abs(float(signal[k - here.biases])), 1.0) * abs(float(traces[row, k]))
+        size += rate_of(learner, index, time) * of_layer
+    return 1.0 / max(1.0, settings[KAPPA] * size / traces.shape[0])
+
+
+@part
+def ascend(learner: LearnerArrays, time: float, has_direction: bool, share: float) -> None:
     """One optimizer step on every layer, each with its own learning rate.
 
     Where the direction is not there yet, it is made from inputs and changes, a block at a time, so that only parameters and
@@ -170,18 +220,17 @@ def ascend(learner: LearnerArrays, time: float, has_direction: bool) -> None:
         learner: see `coagent_rl.arrays.LearnerArrays`; parameters, moments and the number of updates change.
         time: environment steps so far, for the learning rates' schedule.
         has_direction: whether ``learner.direction`` is given.
+        share: how much of the optimizer's step is made, see `share_of_step`.
     """
-    settings, counters, layout, constants = learner.settings, learner.counters, learner.layout, learner.constants
+    settings, counters, layout = learner.settings, learner.counters, learner.layout
     parameters, direction, first, second = learner.parameters, learner.direction, learner.first, learner.second
     values, changes = learner.values, learner.changes
     counters[N_UPDATES] += 1.0
     corrections = adam_corrections(counters[N_UPDATES])
-    progress = min(time / settings[SCHEDULE_STEPS], 1.0)
     optimizer = int(settings[OPTIMIZER])
     for index in range(layout.shape[0]):
         here = place(layout, index)
-        start = constants[index, RATE_START]
-        rate = start + progress * (constants[index, RATE_END] - start)
+        rate = rate_of(learner, index, time)
         if rate == 0.0:
             continue
         decay = 2.0 * settings[WEIGHT_DECAY] * rate
@@ -206,7 +255,7 @@ def ascend(learner: LearnerArrays, time: float, has_direction: bool) -> None:
             step(
                 optimizer,
                 direction[from_direction : from_direction + end - begin],
-                rate,
+                rate * share,
                 corrections,
                 decay if block < n_blocks else 0.0,
                 parameters[begin:end],
@@ -233,5 +282,5 @@ def update(learner: LearnerArrays, time: float) -> bool:
     else:
         fine = changes_below_limit(learner)
     if fine:
-        ascend(learner, time, has_traces)
+        ascend(learner, time, has_traces, share_of_step(learner, time))
     return fine

@@ -11,7 +11,7 @@ from coagent_rl.critics import RewardCritic, TDLambdaCritic
 from coagent_rl.learner import Learner
 from coagent_rl.networks import Layer, Network
 from coagent_rl.networks.forward import forward
-from coagent_rl.optimizers import LIMIT, OPTIMIZERS, adam_corrections, step, update
+from coagent_rl.optimizers import BATCH_OPTIMIZERS, LIMIT, OPTIMIZERS, adam_corrections, step, update
 from coagent_rl.schedules import LinearSchedule, as_schedule, constant_schedule
 
 ROW = np.zeros(1, dtype=bool)
@@ -44,7 +44,7 @@ def told(learner: Learner, *reinforcements: float) -> np.ndarray:
     return np.repeat(np.array(reinforcements, network.parameters.dtype)[:, None], network.width, axis=1)
 
 
-@pytest.mark.parametrize("name", list(OPTIMIZERS))
+@pytest.mark.parametrize("name", list(BATCH_OPTIMIZERS))
 def test_optimizers_agree_with_torch(name: str) -> None:
     rng = np.random.default_rng(0)
     start = rng.standard_normal(7)

@@ -34,6 +34,10 @@ CASES = {
     for critic in ("td", "map_prop", None)
     for λ, n_envs in ((0.0, 1), (0.8, 3))
 }
+# What was the default when these runs were stored.
+THEN = {"critic_lambda": 0.8, "relaxation_rate": 0.5}
+VARIANCES_THEN = {"variance": 0.1, "critic_variance": 0.1}
+CASES |= {name: partial(case, **THEN) for name, case in CASES.items() if name.startswith("MAPProp")}
 CASES |= {
     "WeightMax-pipelined-1": partial(WeightMax, trace_form="pipelined", actor_lambda=0.8),
     "WeightMax-pipelined-3": partial(WeightMax, trace_form="pipelined"),
@@ -53,7 +57,8 @@ CASES |= {
 def parameters(name: str) -> np.ndarray:
     """Parameters after a short run."""
     env = make_vec_env("Pendulum-v1" if "pendulum" in name else "CartPole-v1", int(name[-1]), seed=5)
-    kwargs = {"policy_kwargs": {"net_arch": [8, 6]}, **RATES}
+    variances = VARIANCES_THEN if name.startswith("MAPProp") else {}
+    kwargs = {"policy_kwargs": {"net_arch": [8, 6], **variances}, **RATES}
     return CASES[name]("MlpPolicy", env, seed=3, **kwargs).learn(N_STEPS).policy.parameters_to_vector()
 
 

@@ -44,7 +44,9 @@ class CoagentAlgorithm(Construction):
         critic: ``"td"``, a network trained by TD(λ) with backprop, ``"map_prop"``, one of Gaussian units trained by MAP
             Propagation, or None: the reward is the reinforcement.
         critic_kwargs: what `MAPPropCritic` takes besides.
-        optimizer: of actor and critic, ``"adam"``, ``"rmsprop"`` or ``"sgd"``.
+        optimizer: of actor and critic, ``"adam"``, ``"rmsprop"``, ``"sgd"`` or ``"obgd"``, plain steps that the size of the
+            traces bounds (Elsayed et al. 2024, with κ of 3 for the actor and 2 for critics), see
+            `coagent_rl.optimizers.share_of_step`.
         weight_decay: c in the actor's -2cw.
         frozen_layers: actor layers that keep their initial parameters, by index, or ``"hidden"`` for all but the output: the
             control that shows what the hidden units' learning adds.
@@ -53,8 +55,8 @@ class CoagentAlgorithm(Construction):
         reward_clip: clip the rewards that are learned from to ±``reward_clip``; reported returns stay as they are.
         policy_kwargs: see `CoagentPolicy`, e.g. ``dict(net_arch=dict(pi=[64, 32], vf=[64, 32]))``.
         learning_rate: of all networks that are given none of their own; None is the agent's default, 1e-2 for the first
-            layer and 1e-4 for the others where it has none of its own. A model's rates may be assigned at any time, or given
-            to `load`; this one then replaces the networks' own.
+            layer and 1e-4 for the others where it has none of its own, and 1 for all layers with ``"obgd"``. A model's rates
+            may be assigned at any time, or given to `load`; this one then replaces the networks' own.
         stats_window_size, tensorboard_log, verbose, seed: as in Stable-Baselines3.
         device: accepted for compatibility; everything runs on the CPU.
 

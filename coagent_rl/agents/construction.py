@@ -35,6 +35,7 @@ from coagent_rl.learner import Learner
 from coagent_rl.networks import Network
 from coagent_rl.networks.units import BERNOULLI, GAUSSIAN, GAUSSIAN_PREACTIVATION, kinds_of
 from coagent_rl.noise import Noise
+from coagent_rl.optimizers import CRITIC_KAPPA
 from coagent_rl.schedules import LearningRate
 from coagent_rl.streams import generator
 
@@ -327,7 +328,8 @@ class Construction(LearningRates):
                 raise ValueError(f"critic_kwargs: unknown {names}; known: {', '.join(known)}.")
             options = MAPPropCritic.options(network, self.gamma, **arguments)
         rate, decay = self._rates_now("critic_learning_rate", network.depth), self.gamma * self.critic_lambda
-        learner = Learner(network, rows, rate, self.optimizer, decay, name="critic_learning_rate", options=options)
+        own = {"name": "critic_learning_rate", "options": options, "kappa": CRITIC_KAPPA}
+        learner = Learner(network, rows, rate, self.optimizer, decay, **own)  # type: ignore[arg-type]
         if self.critic == "td":
             return TDLambdaCritic(actor, learner)
         assert self.critic_noise is not None

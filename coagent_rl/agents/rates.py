@@ -121,8 +121,12 @@ class LearningRates(SavedAlgorithm):
         actor_learning_rate, critic_learning_rate: a network's own, or None.
     """
 
-    default_rates: ClassVar[Mapping[str, Rates | None]] = {"actor_learning_rate": None, "critic_learning_rate": None}
-    """Names of the networks' own learning rates, and what they are where the user gives none; None depends on the depth."""
+    default_rates: ClassVar[Mapping[str, float | tuple[float, float]]] = {
+        "actor_learning_rate": (1e-2, 1e-4),
+        "critic_learning_rate": (1e-2, 1e-4),
+    }
+    """Names of the networks' own learning rates, and what they are where the user gives none: a number for all layers, or
+    the first layer's and that of each layer above it."""
     learning_rate = RateAttribute()
     actor_learning_rate = RateAttribute()
     critic_learning_rate = RateAttribute()
@@ -162,8 +166,9 @@ class LearningRates(SavedAlgorithm):
         source = name if vars(self).get(name) is not None else "learning_rate"
         rates = vars(self).get(source)
         if rates is None:
-            rates = self.default_rates[name]
-        return as_rates([1e-2] + [1e-4] * (depth - 1) if rates is None else rates, source)
+            default = 1.0 if vars(self).get("optimizer") == "obgd" else self.default_rates[name]
+            rates = [default[0]] + [default[1]] * (depth - 1) if isinstance(default, tuple) else default
+        return as_rates(rates, source)
 
     def _rates_now(self, name: str, depth: int) -> LinearSchedule:
         return self._rates(name, depth).at(self.num_timesteps, self._total_timesteps)

@@ -8,6 +8,7 @@ from coagent_rl.kernel import Array, kernel
 from coagent_rl.networks.layout import TEMPERATURE, place
 from coagent_rl.networks.units import slope
 from coagent_rl.optimizers import update
+from coagent_rl.traces import accumulate
 
 LINEAR_CRITIC, COMPATIBLE, QUADRATIC = range(3)
 
@@ -111,7 +112,8 @@ def learn_deterministic_policy(arrays: Arrays, reinforcements: Array, episode_st
     """One learning step of all neurons: Δk = ∂Q/∂a ∂a/∂k at a = μ(v), each with its own critic.
 
     Args:
-        arrays: the actor's, with the means of what the neurons did; it has no traces, which are the critics'.
+        arrays: the actor's, with the means of what the neurons did; its traces, which only OBGD needs, do not last: those
+            that do are the critics'.
         reinforcements: shape (n_rows, width), ∂Q/∂a of each neuron (`coagent_rl.critics.per_neuron`).
         episode_starts: shape (n_rows,); nothing depends on it.
         time: environment steps so far.
@@ -128,5 +130,6 @@ def learn_deterministic_policy(arrays: Arrays, reinforcements: Array, episode_st
             columns = slice(here.slot, here.slot + here.n_values)
             temperature = learner.constants[index, TEMPERATURE]
             slope(here.activation, temperature, learner.means[row, columns], learner.scores[row, columns])
+    accumulate(learner, episode_starts)
     listen(learner, reinforcements)
     return update(learner, time)

@@ -6,7 +6,7 @@ from coagent_rl.arrays import Arrays, LearnerArrays, named
 from coagent_rl.kernel import Array, kernel, part
 from coagent_rl.networks.forward import local_scores
 from coagent_rl.networks.layout import place, weights_of
-from coagent_rl.optimizers import ascend, below_limit, update
+from coagent_rl.optimizers import ascend, below_limit, share_of_step, update
 from coagent_rl.traces import accumulate, accumulate_delayed, three_factor_update
 
 # The rule's options.
@@ -144,8 +144,9 @@ def learn_pipelined_from_scores(learner: LearnerArrays, reinforcements: Array, e
     three_factor_update(learner)
     if not below_limit(learner.direction):
         return False
+    share = share_of_step(learner, time)  # of the signals that the direction is made of
     hidden_signals(learner, False)
-    ascend(learner, time, True)
+    ascend(learner, time, True, share)
     return True
 
 

@@ -48,7 +48,7 @@ from coagent_rl.networks.layout import (
     place,
 )
 from coagent_rl.networks.units import MEAN, slope
-from coagent_rl.optimizers import OPTIMIZERS, ascend, below_limit
+from coagent_rl.optimizers import CRITIC_KAPPA, OPTIMIZERS, ascend, below_limit, share_of_step
 from coagent_rl.schedules import LinearSchedule
 
 # Options of the neurons' critics.
@@ -152,7 +152,7 @@ def learn_neuron_critics(
                         d[i, j] += share * (summed[j] * φ[i, j] + correction[j] * φ[i, j])
     if not below_limit(direction):
         return False
-    ascend(neurons, time, True)
+    ascend(neurons, time, True, share_of_step(neurons, time))
     return True
 
 
@@ -309,12 +309,12 @@ class NeuronCritics(Critic):
             row[BIASES] = row[END] = offset
         dtype = actor.parameters.dtype
         options = [discount, float(self.kind), float(is_shared), tau]
-        settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, 0.0, trace_decay, *options])
+        settings = np.array([OPTIMIZERS[optimizer], learning_rate.steps, 0.0, trace_decay, CRITIC_KAPPA, *options])
         nothing, no_store = np.zeros((0, 0, 0), dtype), np.zeros((0, 0, 0, 0), dtype)
         constants = actor.constants.copy()
         self.counters = np.zeros(2)
         self.weights = np.zeros(offset, dtype)
-        self.traces = np.zeros((n_rows if trace_decay else 0, offset), dtype)
+        self.traces = np.zeros((n_rows if trace_decay or optimizer == "obgd" else 0, offset), dtype)
         self.memory = np.zeros((5, offset), dtype)
         self.target_parameters = actor.parameters.copy()
         self.activity, after = actor.activity(n_rows), actor.activity(n_rows)

@@ -10,7 +10,7 @@ import numpy as np
 
 from coagent_rl.arrays import DIRECTION, FIRST, SECOND
 from coagent_rl.networks import Layer, Network
-from coagent_rl.optimizers import OPTIMIZERS, adam_corrections, below_limit, step
+from coagent_rl.optimizers import BATCH_OPTIMIZERS, OPTIMIZERS, adam_corrections, below_limit, step
 from coagent_rl.schedules import Rates, constant_schedule
 from coagent_rl.supervised.batch import BatchLayer
 from coagent_rl.supervised.deviation import LearnedDeviation
@@ -35,7 +35,7 @@ class BatchNetwork:
         network: whose parameters learn, in its dtype.
         loss: a name in `coagent_rl.supervised.losses.LOSSES`.
         learning_rate: one for all layers, or one each.
-        optimizer: a name in `coagent_rl.optimizers.OPTIMIZERS`.
+        optimizer: a name in `coagent_rl.optimizers.BATCH_OPTIMIZERS`.
         n_samples: paths an input.
         log_offsets: c of the discrete scores ln(π + c), one for all layers, or one each.
         learned: form of the learned deviations.
@@ -64,8 +64,8 @@ class BatchNetwork:
     ) -> None:
         if loss not in LOSSES:
             raise ValueError(f"Unknown loss {loss!r}; known losses: {', '.join(LOSSES)}.")
-        if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
-            raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
+        if not isinstance(optimizer, str) or optimizer not in BATCH_OPTIMIZERS:
+            raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(BATCH_OPTIMIZERS)}.")
         self.network = network
         self.loss = loss
         self.optimizer = optimizer
