@@ -25,8 +25,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.random_search import log_uniform, read_trials
 from benchmarks.runs import RESULTS
+from benchmarks.tables import base_settings
 from coagent_rl.training.files import compact_returns, whole_returns, write_text
-from coagent_rl.training.hyperparameters import load_hyperparameters, override, parse_seeds
+from coagent_rl.training.hyperparameters import override, parse_seeds
 
 FOLDER = RESULTS / "rules"
 NET_ARCH = [64, 32]
@@ -136,7 +137,7 @@ def settings_of(rule: Rule, env_id: str, chosen: Mapping[str, Any]) -> dict[str,
     On the multiplexer, for which no critic was released, there is one with the rate 0.001.
     """
     task = TASKS[env_id]
-    shared = load_hyperparameters("weight_max", env_id)
+    shared = base_settings("weight_max", env_id)
     if env_id == MULTIPLEXER:
         shared = override(shared, {"critic": "td", "critic_learning_rate": 1e-3})
     rates, decay = chosen["actor_learning_rate"], chosen["decay"]
