@@ -32,7 +32,7 @@ STEPS = {
     "MountainCarContinuous-v0": 100_000,
     "MountainCar-v0": 500_000,
     "coagent_rl/Multiplexer-v0": 800_000,
-    "LunarLander-v3": 1_670_000,
+    "LunarLander-v3": 1_340_000,
 }
 """Time steps that the best of our three agents takes on a task, rounded; cheap tasks first."""
 ALGORITHMS = {"ppo": "PPO", "dqn": "DQN"}
