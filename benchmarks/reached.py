@@ -5,14 +5,13 @@ Only results count that were made with exactly the settings that the package shi
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.runs import RESULTS, facts_of
+from benchmarks.runs import RESULTS, complete, facts_of
 from coagent_rl.registry import ALGORITHMS
 from coagent_rl.training.files import write_yaml
 from coagent_rl.training.hyperparameters import load_hyperparameters, shipped_environments
@@ -25,15 +24,17 @@ def runs_with_shipped_settings() -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Agent → environment → facts of the runs, of the table that has most seeds; read once."""
 
     @cache
-    def shipped(algorithm: str, env_id: str) -> Any:
-        return json.loads(json.dumps(load_hyperparameters(algorithm, env_id)))
+    def shipped(algorithm: str, env_id: str) -> dict[str, Any]:
+        return complete(algorithm, load_hyperparameters(algorithm, env_id))
 
     environments = {algorithm: shipped_environments(algorithm) for algorithm in ALGORITHMS}
     found: dict[tuple[str, str], dict[Path, list[dict[str, Any]]]] = {}
     for path in sorted(RESULTS.rglob("seed_*.npz")):
         facts = facts_of(path)
         algorithm, env_id = facts.get("algo", ""), facts.get("env", "")
-        if env_id in environments.get(algorithm, ()) and facts["settings"] == shipped(algorithm, env_id):
+        if env_id in environments.get(algorithm, ()) and complete(algorithm, facts["settings"]) == shipped(
+            algorithm, env_id
+        ):
             found.setdefault((algorithm, env_id), {}).setdefault(path.parent, []).append(facts)
     result: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for algorithm, env_ids in environments.items():

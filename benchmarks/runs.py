@@ -127,13 +127,17 @@ def read(run: Run) -> tuple[np.ndarray, dict[str, Any]] | None:
     with np.load(run.path) as file:
         facts = json.loads(str(file["facts"]))
         returns = whole_returns(file, facts["episodes"])
-    then = THEN.get(run.algorithm, {})
-    wanted, made = {**then, **json.loads(json.dumps(dict(run.settings)))}, {**then, **facts["settings"]}
+    wanted, made = complete(run.algorithm, dict(run.settings)), complete(run.algorithm, facts["settings"])
     if different := {key for key in {*wanted, *made} if wanted.get(key) != made.get(key)}:
         raise ValueError(
             f"{run.path} was made with other settings ({', '.join(sorted(different))}): delete it to run it anew."
         )
     return returns, facts
+
+
+def complete(algorithm: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file holds them, and what was meant where they say nothing (`THEN`)."""
+    return {**THEN.get(algorithm, {}), **json.loads(json.dumps(settings))}
 
 
 def facts_of(path: Path) -> dict[str, Any]:
