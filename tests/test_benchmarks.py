@@ -14,7 +14,7 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import decentralized_ddpg, map_prop, pictures, reached, weight_max
+from benchmarks import decentralized_ddpg, default_settings, map_prop, pictures, reached, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import RESULTS, Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
@@ -52,7 +52,28 @@ def test_a_picture_that_is_there_is_not_overwritten(tmp_path, capsys) -> None:
     assert there.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("path", sorted((RESULTS / "tuning").glob("*.jsonl")), ids=lambda path: path.stem)
+DEFAULTS = sorted((RESULTS / "tuning").glob("defaults-*.jsonl"))
+
+
+@pytest.mark.parametrize("path", DEFAULTS, ids=lambda path: path.stem)
+def test_searches_for_defaults_that_are_kept_can_be_read(path) -> None:
+    agent = path.stem.split("-")[1]
+    search = default_settings.SEARCHES[agent]
+    for line in path.read_text(encoding="utf-8").splitlines():
+        trial = json.loads(line)
+        assert trial["drawn"] == default_settings.settings_of(agent, trial["trial"])
+        shares = []
+        for env_id in search.tasks:
+            low, high = default_settings.SCALES[env_id]
+            shares += [(mean - low) / (high - low) for mean in trial["means"][env_id]]
+        assert (trial["score"] is None) == (trial["diverged"] is not None)
+        assert trial["score"] is None or trial["score"] == pytest.approx(np.mean(shares), abs=1e-4)
+
+
+SEARCHED = sorted(set((RESULTS / "tuning").glob("*.jsonl")) - set(DEFAULTS))
+
+
+@pytest.mark.parametrize("path", SEARCHED, ids=lambda path: path.stem)
 def test_searches_that_are_kept_can_be_read(path) -> None:
     trials = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [trial["trial"] for trial in trials] == list(range(len(trials)))

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from coagent_rl import DecentralizedDDPG, WeightMax, evaluate, train
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.archive import MANIFEST, array_bytes, json_bytes, write_archive
+from coagent_rl.training.environments import make_environments
 from coagent_rl.training.files import write_yaml
 from tests.command_line import run_train
 
@@ -316,7 +317,9 @@ def test_a_run_folder_imports_only_what_is_trusted(tmp_path, capsys, monkeypatch
             assert "config.yml" in capsys.readouterr().err
     write_yaml(folder / "config.yml", {**config, "settings": {**config["settings"], "env_wrapper": "gymnasium.make"}})
     assert evaluate.main([str(folder)]) == 2
-    assert "not a subclass of gymnasium.Wrapper" in capsys.readouterr().err
+    assert "saved in a run with env_wrapper None, not 'gymnasium.make'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"not a subclass of gymnasium\.Wrapper"):
+        make_environments("CartPole-v1", 1, 0, {}, "gymnasium.make")
 
 
 def test_a_policy_alone_runs_no_code_either(saved, tmp_path, monkeypatch) -> None:

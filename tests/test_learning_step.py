@@ -275,7 +275,7 @@ def test_wrong_learning_rates(value: object, error: type, message: str) -> None:
         as_schedule(value, "rate").table(3, "rate")
 
 
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("optimizer", BATCH_OPTIMIZERS)
 @pytest.mark.parametrize("n_rows", [1, 5])
 @pytest.mark.parametrize("norm_order", [2.0, 3.0])
 def test_without_traces_a_step_is_the_same_as_with_traces_that_decay_at_once(optimizer, n_rows, norm_order) -> None:

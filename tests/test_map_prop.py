@@ -143,12 +143,14 @@ def test_units_relax_by_local_quantities_only() -> None:
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_without_relaxation_it_is_global_reinforce(env) -> None:
-    kwargs = {"seed": 0, "actor_lambda": 0.9}
-    map_prop = MAPProp("MlpPolicy", env, relaxation_steps=0, critic="td", policy_kwargs=SMALL, **kwargs).learn(400)
-    policy = {"units": "gaussian_softplus", "output_units": "softmax", "learned_deviation": False, "variance": 0.1}
-    reinforce = Reinforce("MlpPolicy", env, policy_kwargs={**SMALL, **policy}, **kwargs).learn(400)
+    rates = {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-2}
+    kwargs = {"seed": 0, "actor_lambda": 0.9, "critic_lambda": 0.8, **rates}
+    small = {**SMALL, "variance": 0.1}
+    map_prop = MAPProp("MlpPolicy", env, relaxation_steps=0, critic="td", policy_kwargs=small, **kwargs).learn(400)
+    policy = {"units": "gaussian_softplus", "output_units": "softmax", "learned_deviation": False}
+    reinforce = Reinforce("MlpPolicy", env, policy_kwargs={**small, **policy}, **kwargs).learn(400)
     np.testing.assert_array_equal(map_prop.policy.actor.parameters, reinforce.policy.actor.parameters)
-    relaxed = MAPProp("MlpPolicy", env, critic="td", policy_kwargs=SMALL, **kwargs).learn(400)
+    relaxed = MAPProp("MlpPolicy", env, critic="td", policy_kwargs=small, **kwargs).learn(400)
     assert np.any(relaxed.policy.actor.parameters != reinforce.policy.actor.parameters)
 
 
