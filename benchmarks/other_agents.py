@@ -65,14 +65,11 @@ def make(run: Run, folder: str) -> tuple[BaseAlgorithm, dict[str, Any]]:
 
     import coagent_rl  # noqa: F401  registers the multiplexer
 
-    others = None
-    if run.env_id == "coagent_rl/Multiplexer-v0":
-        others = {run.env_id: {"policy": "MlpPolicy", "n_timesteps": STEPS[run.env_id]}}
     config = None
-    if others is not None:
+    if run.env_id == "coagent_rl/Multiplexer-v0":
         config = f"{folder}/defaults.yml"
         with open(config, "w", encoding="utf-8") as file:
-            json.dump(others, file)  # JSON is YAML
+            json.dump({run.env_id: {"policy": "MlpPolicy", **run.settings}}, file)  # JSON is YAML
     manager = ExperimentManager(
         Namespace(), run.algorithm, run.env_id, folder, seed=run.seed, eval_freq=-1, verbose=0, device="cpu", config=config
     )

@@ -53,11 +53,6 @@ def rows(path: Path) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def markdown(heads: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in [heads, ["---"] * len(heads), *lines])
-
-
 def committed(name: str) -> Callable[[], str]:
     """The table that a command has written into the results, as it is there."""
     return lambda: (RESULTS / name).read_text(encoding="utf-8")
@@ -77,7 +72,7 @@ def front() -> str:
         frozen, _ = cell(table1, env_id, "hidden units frozen, output layer tuned")
         lines.append([name, *(value for pair in both for value in pair), frozen])
     heads = ["task", "Weight Max", "published", "MAP Propagation", "published", "hidden units frozen"]
-    return markdown(heads, lines)
+    return tasks.table(heads, lines)
 
 
 def published(table: Table) -> Callable[[], str]:
@@ -94,7 +89,7 @@ def published(table: Table) -> Callable[[], str]:
             if theirs
         ]
         heads = ["task", "method", "published", "ours", "runs", "difference (s.e.)", "`--methods`", "date"]
-        return markdown(heads, lines)
+        return tasks.table(heads, lines)
 
     return text
 
@@ -108,7 +103,7 @@ def reached() -> str:
             lines.append([env_id, f"`{algorithm_class(algorithm).__name__}`", str(found["seeds"]), *map(_number, numbers)])
     order = list(dict.fromkeys(line[0] for line in lines))
     lines.sort(key=lambda line: (order.index(line[0]), -float(line[3])))
-    return markdown(["task", "agent", "runs", "all episodes", "last 100", "after training"], lines)
+    return tasks.table(["task", "agent", "runs", "all episodes", "last 100", "after training"], lines)
 
 
 def _number(value: float) -> str:
@@ -121,7 +116,7 @@ def settings() -> str:
     for algorithm in ALGORITHMS:
         for env_id in shipped_environments(algorithm):
             found.setdefault(env_id, []).append(f"`{algorithm}`")
-    return markdown(["environment", "settings shipped for"], [[f"`{k}`", ", ".join(v)] for k, v in found.items()])
+    return tasks.table(["environment", "settings shipped for"], [[f"`{k}`", ", ".join(v)] for k, v in found.items()])
 
 
 def versions() -> str:
@@ -131,7 +126,7 @@ def versions() -> str:
         for path in sorted((RESULTS / name).rglob("seed_*.npz")):
             for package, version in facts_of(path).get("versions", {}).items():
                 seen.setdefault(package, set()).add(version)
-    return markdown(["package", "version"], [[package, ", ".join(sorted(found))] for package, found in seen.items()])
+    return tasks.table(["package", "version"], [[package, ", ".join(sorted(found))] for package, found in seen.items()])
 
 
 def dates() -> str:
@@ -141,7 +136,7 @@ def dates() -> str:
         folders = {path.parent for path in (RESULTS / name).rglob("seed_*.npz")}
         days = sorted(date_of(folder) for folder in folders)
         lines.append([what, days[0], days[-1]])
-    return markdown(["results", "first runs", "last runs"], lines)
+    return tasks.table(["results", "first runs", "last runs"], lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
