@@ -77,6 +77,7 @@ RULES: dict[str, Rule] = {
     "disarm": _rule("DisARM", "disarm", "one number a layer, broadcast; a second pass a layer", "disarm"),
     "rebar": _rule("REBAR", "rebar", f"{OUTGOING}; credit of the layer above; a second pass a layer", "rebar"),
     "noise_based": _rule("noise-based learning", "noise_based", "one number, broadcast; a second pass", "noise_based"),
+    "evolution_strategies": _rule("evolution strategies", "evolution_strategies", "not even its input"),
     "synthetic_gradients": _rule(
         "synthetic gradients", "synthetic_gradients", f"{OUTGOING}; another network, which predicts; the action, broadcast",
         "synthetic_gradients",

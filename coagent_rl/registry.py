@@ -28,6 +28,7 @@ ALGORITHMS = {
     "disarm": "coagent_rl.agents.disarm:DisARM",
     "rebar": "coagent_rl.agents.rebar:REBAR",
     "noise_based": "coagent_rl.agents.noise_based:NoiseBased",
+    "evolution_strategies": "coagent_rl.agents.evolution_strategies:EvolutionStrategies",
     "synthetic_gradients": "coagent_rl.agents.synthetic_gradients:SyntheticGradients",
     "equilibrium_propagation": "coagent_rl.agents.equilibrium_propagation:EquilibriumPropagation",
     "feedback_alignment": "coagent_rl.agents.feedback_alignment:FeedbackAlignment",

@@ -125,7 +125,7 @@ def test_every_agent_gives_actions_of_the_space(name, action) -> None:
     """The environment refuses others."""
     space = ACTIONS[action]
     agent = algorithm_class(name)
-    env = DummyVecEnv([lambda: Target(action_space=space)] * 2)
+    env = DummyVecEnv([lambda: Target(action_space=space)] * (2 if agent.supports_multi_env else 1))
     model = agent("MlpPolicy", env, seed=0, policy_kwargs=SMALL)
     before = model.policy.parameters_to_vector()
     model.learn(40)

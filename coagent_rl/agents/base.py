@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -16,6 +16,7 @@ from coagent_rl.agents.logs import record_learning, record_training, remembered,
 from coagent_rl.agents.signatures import show_all_arguments
 from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
+from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
 
@@ -63,6 +64,9 @@ class CoagentAlgorithm(Construction):
     Raises:
         ValueError: for unsupported spaces, learning rates that do not match the layers, or other values out of range.
     """
+
+    store_is_learned: ClassVar[bool] = True
+    """Whether what the rule keeps beside traces is learned, and not drawn."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -183,7 +187,8 @@ class CoagentAlgorithm(Construction):
         assert self._last_episode_starts is not None
         policy, network = self.policy, self.policy.actor
         holds_values = policy.holds_values
-        actor, structure, counters = self.actor_learner, network.structure, self.actor_learner.counters
+        actor, counters = self.actor_learner, self.actor_learner.counters
+        structure = (network.layout, network.constants, self.acting_parameters(actor))
         outputs = self._acting[VALUES][:, network.slot(-1)]
         clip = self.reward_clip
         zero_where_truncated = self.truncation == "zero_td_error"
@@ -246,6 +251,10 @@ class CoagentAlgorithm(Construction):
                 f"{self.observation_space} were expected."
             )
         return inputs
+
+    def acting_parameters(self, learner: Learner) -> np.ndarray:
+        """The parameters that act in training: the network's own, where the rule does not perturb them."""
+        return learner.network.parameters
 
     def _is_between_updates(self) -> bool:
         """Whether there are steps to be finished before training may end; only where it goes step by step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from coagent_rl.arrays import NOISE_STEP, Arrays, named, structure
+from coagent_rl.arrays import NOISE_STEP, Arrays, named
 from coagent_rl.kernel import Array, copy, exact_kernel, part, releasing_kernel
 from coagent_rl.pointers import call_critic, call_environment, call_forward, call_rule
 
@@ -148,6 +148,7 @@ def train_block(
     actor: Arrays,
     judged: Arrays,
     acting: Array,
+    parameters: Array,
     columns: tuple[int, int],
     bounds: Arrays,
     plan: Array,
@@ -165,7 +166,7 @@ def train_block(
             (`coagent_rl.pointers`).
         environment: what `coagent_rl.envs.compiled.base.advance_environments` takes.
         learners, actor, judged: arrays of the critic's learners, of the actor's, and what the critic reads of it.
-        acting: the activity that the actor acts in.
+        acting, parameters: the activity that the actor acts in, and the parameters with which it does.
         columns: where the output units' values begin and end.
         bounds: lowest and highest actions, float32, shape (n_action,).
         plan: entries TIME …; TIME moves on.
@@ -191,7 +192,7 @@ def train_block(
     outputs = acting[0][:, columns[0] : columns[1]]
     flat_actions = actions.reshape(n_rows, actions.size // n_rows)
     transition = (before, rewards, ends, terminated, ignored, starts)
-    network = structure(learner)
+    network = (learner.layout, learner.constants, parameters)
     n_episodes, step, why = 0, 0, FINISHED
     noise_step, last_noise = int(counters[NOISE_STEP]), noise.shape[0]
     n_draws = draws.shape[1]

@@ -234,6 +234,7 @@ class CompiledTraining:
             actor.arrays,
             judged,
             model._acting,
+            model.acting_parameters(actor),
             self.columns,
             self.bounds,
             self.plan,

@@ -27,6 +27,7 @@ METHODS = {
     "disarm": "DisARM",
     "rebar": "REBAR",
     "noise_based": "noise-based learning",
+    "evolution_strategies": "evolution strategies",
     "synthetic_gradients": "synthetic gradients",
     "equilibrium_propagation": "equilibrium propagation",
     "feedback_alignment": "feedback alignment",

@@ -153,7 +153,8 @@ def _watch(
             noise.cursor = 0
             model._draw_noise(noise)
             learner.set_noise(noise.block)
-        forward(network.structure, learner.activity, inputs, learner.noise, noise.cursor, SAMPLE)
+        structure = (network.layout, network.constants, model.acting_parameters(learner))
+        forward(structure, learner.activity, inputs, learner.noise, noise.cursor, SAMPLE)
         learner.counters[NOISE_STEP] = noise.cursor
         noise.cursor += 1
         reward = outputs[0] @ rewards if is_table else float(rewards_of(rewards, th.as_tensor(outputs))[0])
@@ -165,7 +166,8 @@ def _watch(
             totals += change
             squares += change * change
             parameters[:] = before
-            learner.store[...] = store
+            if model.store_is_learned:
+                learner.store[...] = store
     return totals, squares
 
 

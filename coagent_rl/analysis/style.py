@@ -119,6 +119,7 @@ _LOOKS = {
     "disarm": Look("#9933EE"),
     "rebar": Look("#CC00AA"),
     "noise_based": Look("#440044"),
+    "evolution_strategies": Look("#A24200"),
     "synthetic_gradients": Look("#0000FF"),
     "equilibrium_propagation": Look("#333333"),
     "feedback_alignment": Look("#332288"),
