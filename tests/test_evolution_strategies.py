@@ -7,6 +7,7 @@ import pytest
 
 from coagent_rl import EvolutionStrategies
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.analysis.quality import gradient_quality
 from coagent_rl.arrays import MEANS
 from coagent_rl.credit.evolution_strategies import ACTING, PERTURBATION, learn_evolution_strategies, normal_numbers
 from coagent_rl.training.run import Options, train
@@ -79,7 +80,7 @@ def test_the_rule_credits_who_acted_and_draws_pairs_of_opposites() -> None:
     for one, other in ((0, 1), (2, 3)):
         np.testing.assert_array_equal(individuals[one], -individuals[other])
     pairs = np.array(individuals[::2])
-    assert np.all(np.abs(np.corrcoef(pairs) - np.eye(3)) < 0.35)  # three standard errors of 73 numbers
+    assert np.all(np.abs(np.corrcoef(pairs) - np.eye(3)) < 0.41)  # three standard errors of 54 numbers
     np.testing.assert_allclose(pairs.std(), σ, rtol=0.2)
 
 
@@ -167,6 +168,47 @@ def test_it_learns_cartpole() -> None:
 
     assert reached(1e-2) > 300
     assert reached(0.0) < 150
+
+
+def test_quality_of_updates_is_measured_with_individuals_that_are_drawn_anew() -> None:
+    """Few parameters, little perturbed: the mean update is the gradient, up to what sampling leaves."""
+    policy = {"net_arch": [2], "units": "tanh"}
+    model = EvolutionStrategies("MlpPolicy", "CartPole-v1", seed=0, perturbation=0.05, policy_kwargs=policy)
+    before = model.actor_learner.store.copy()
+    quality = gradient_quality(model, [0.5, -1.0, 0.8, -0.3], [1.0, -1.0], n_samples=40_000)["hidden"]
+    assert quality.direction > 0.9
+    assert quality.bias < 3 * quality.error
+    np.testing.assert_array_equal(model.actor_learner.store, before)
+
+
+@pytest.mark.parametrize("k", [0, 25, 50])
+def test_a_weight_reads_its_own_perturbation_and_what_all_are_told(k) -> None:
+    """Not even its input: other weights, what units did, inputs and other perturbations change nothing."""
+
+    def change_of(alter) -> float:
+        learner = learner_of(trace_decay=0.5)
+        n = learner.network.parameters.size
+        learner.store[0, PERTURBATION, 0, :n] = np.random.default_rng(2).normal(size=n)
+        learner.traces[0] = np.random.default_rng(3).normal(size=n)
+        alter(learner, np.arange(n) != k)
+        before = learner.network.parameters[k]
+        assert learn_evolution_strategies(learner.arrays, told(learner, 0.7), np.zeros(1, bool), 0.0)
+        return float(learner.network.parameters[k] - before)
+
+    def others(learner, rest) -> None:
+        learner.network.parameters[rest] *= -1.7
+        learner.traces[0, rest] += 1.0
+        learner.store[0, PERTURBATION, 0, :-1][rest] *= 3.0
+        learner.activity[:] += 0.3
+
+    def own(learner, rest) -> None:
+        learner.store[0, PERTURBATION, 0, k] *= 3.0
+
+    def nothing(learner, rest) -> None:
+        """Nothing is altered."""
+
+    assert change_of(others) == pytest.approx(change_of(nothing), rel=1e-9)
+    assert change_of(own) != pytest.approx(change_of(nothing), rel=1e-3)
 
 
 @pytest.mark.parametrize("σ", [0.0, -1.0, np.inf, np.nan, "much"])
