@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks import decentralized_ddpg, map_prop, other_agents, weight_max
 from benchmarks.runs import RESULTS, Run, execute_all
-from benchmarks.tables import Table, interval, statistics
-from coagent_rl.training.hyperparameters import load_hyperparameters, override, parse_seeds
+from benchmarks.tables import Table, base_settings, interval, statistics
+from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override, parse_seeds
 
 CARTPOLE, ACROBOT, LANDER, CAR = "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MountainCar-v0"
 CONTINUOUS, MULTIPLEXER = "MountainCarContinuous-v0", "coagent_rl/Multiplexer-v0"
@@ -32,7 +32,9 @@ NO_BACKPROP_TASKS = (CARTPOLE, ACROBOT, CONTINUOUS)
 """Where Weight Max was run with the critic of MAP Propagation, whose settings it has there."""
 
 BACKPROP = {"ste_backprop": "STE backprop", "backprop": "Backprop (ReLU)"}
-"""Rows of table 1 on the same network, tuned."""
+"""Comparators on the same network, at the settings that are shipped for them: mostly rows of table 1."""
+NORMALISED = "normalised"
+"""Comparators on LunarLander in everything as Weight Max there, but for their own rates (and slope)."""
 ARTIFICIAL_DOPAMINE = {CARTPOLE: "≈ 495", ACROBOT: "≈ -70", LANDER: "≈ 265", CAR: "≈ -110"}
 """Final scores after a million steps, with replay, read off the figure of Guan et al. (2024)."""
 
@@ -53,6 +55,8 @@ MADE: dict[tuple[str, str], tuple[Table, tuple[str, ...]]] = {
     ("map_prop", FROZEN): (map_prop.TABLE, ("frozen",)),
     ("decentralized_ddpg", LEARNED): (decentralized_ddpg.TABLE, ("compatible", "quadratic")),
     ("decentralized_ddpg", FROZEN): (decentralized_ddpg.TABLE, ("frozen",)),
+    ("ste_backprop", LEARNED): (weight_max.TABLE1, ("ste_backprop",)),
+    ("backprop", LEARNED): (weight_max.TABLE1, ("backprop",)),
 }
 """Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are
 read as they are, a stronger control than the shipped rate."""
@@ -68,9 +72,9 @@ def settings_of(agent: str, env_id: str, kind: str) -> dict[str, Any]:
     """What a run of ``cells`` is trained with."""
     if kind == DEFAULTS:
         return {"n_timesteps": DEFAULT_STEPS[env_id]}
-    shipped = load_hyperparameters(agent, env_id)
     if kind == NO_BACKPROP:
-        return override(shipped, map_prop_critic(env_id))
+        return override(base_settings(agent, env_id), map_prop_critic(env_id))
+    shipped = load_hyperparameters(agent, env_id)
     return shipped if kind == LEARNED else override(shipped, FREEZE[agent])
 
 
@@ -104,9 +108,19 @@ def plain(settings: Any) -> Any:
     return json.loads(json.dumps(settings))
 
 
+def normalised_runs(method: str, seeds: Sequence[int]) -> list[Run]:
+    """Runs of a row of table 1 on LunarLander as Weight Max has it: observations normalised, its λ, γ and critic."""
+    own = load_hyperparameters(method, LANDER)
+    kept = {key: own[key] for key in ("actor_learning_rate", "slope") if key in own}
+    settings = {**load_hyperparameters("weight_max", LANDER), **kept}
+    return [Run("cells", f"{method}_{NORMALISED}", LANDER, seed, method, settings) for seed in seeds]
+
+
 def runs_of(agent: str, env_id: str, kind: str, seeds: Sequence[int] | None = None) -> list[Run]:
     """All runs of a cell, by default of all its seeds; none where it is not for a kind."""
     if kind == NO_BACKPROP and (agent != "weight_max" or env_id not in NO_BACKPROP_TASKS):
+        return []
+    if agent in BACKPROP and (kind != LEARNED or not has_settings(agent, env_id)):
         return []
     wanted = SEEDS[kind] if seeds is None else seeds
     return [run_of(agent, env_id, kind, seed) for seed in wanted]
@@ -180,9 +194,8 @@ def flagship() -> str:
         digits = 3 if env_id == MULTIPLEXER else 1
         agent, best = best_of_three(env_id)
         cells = [env_id, AGENTS[agent], str(best["n"]), *numbers(best["final returns"], digits), pair(best, digits)[1]]
-        is_there = env_id in weight_max.TABLE1.tasks
         for method in BACKPROP:
-            cells += pair(statistics(weight_max.TABLE1.runs(method, env_id, range(10))) if is_there else None, digits)
+            cells += pair(cell_of(method, env_id, LEARNED), digits)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -256,8 +269,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--envs", nargs="+", default=list(LEVELS), choices=list(LEVELS))
-    p.add_argument("--agents", nargs="+", default=list(AGENTS), choices=list(AGENTS))
-    p.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    p.add_argument("--agents", nargs="+", default=[*AGENTS, *BACKPROP], choices=[*AGENTS, *BACKPROP])
+    p.add_argument("--kinds", nargs="+", default=[*KINDS, NORMALISED], choices=[*KINDS, NORMALISED])
     p.add_argument("--seeds", help="such as 0-9 or 0,3,5; by default those of the table")
     p.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
     p.add_argument("--table-only", action="store_true", help="write the tables of what is there")
@@ -266,8 +279,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
         # MountainCar and the multiplexer cost minutes a run, the lander more: what is cheap comes first.
         order = [env_id for env_id in (CARTPOLE, CONTINUOUS, ACROBOT, CAR, MULTIPLEXER, LANDER) if env_id in arguments.envs]
-        cells = product(order, arguments.agents, arguments.kinds)
-        execute_all([run for env_id, agent, kind in cells for run in runs_of(agent, env_id, kind, seeds)], arguments.n_jobs)
+        cells = product(order, arguments.agents, [kind for kind in arguments.kinds if kind in KINDS])
+        runs = [run for env_id, agent, kind in cells for run in runs_of(agent, env_id, kind, seeds)]
+        if LANDER in arguments.envs and NORMALISED in arguments.kinds:
+            runs += [run for seed in seeds or SEEDS[LEARNED] for m in BACKPROP for run in normalised_runs(m, [seed])]
+        execute_all(runs, arguments.n_jobs)
     write()
 
 

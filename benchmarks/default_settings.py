@@ -31,9 +31,17 @@ SEEDS = (1000, 1001, 1002)
 N_LAST = 100
 LEAST = 0.3
 """Score of the first seed below which a trial ends."""
-SCALES = {"CartPole-v1": (0.0, 475.0), "Acrobot-v1": (-500.0, -100.0), "coagent_rl/Multiplexer-v0": (0.0, 0.9)}
+SCALES = {
+    "CartPole-v1": (0.0, 475.0),
+    "Acrobot-v1": (-500.0, -100.0),
+    "MountainCar-v0": (-200.0, -130.0),
+    "MountainCarContinuous-v0": (0.0, 90.0),
+    "coagent_rl/Multiplexer-v0": (0.0, 0.9),
+}
 """Task → mean returns that count as 0 and as 1."""
 CONTROL = ("CartPole-v1", "Acrobot-v1")
+CARS = ("MountainCar-v0", "MountainCarContinuous-v0")
+EVERYTHING = (*CONTROL, *CARS, "coagent_rl/Multiplexer-v0")
 
 
 def rates(rng: np.random.Generator, first: tuple[float, float], fall: tuple[float, float]) -> list[float]:
@@ -59,14 +67,51 @@ def map_prop(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def weight_max(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw rates of actor and critic, γ, λ of both, the temperature, and how long noise stays in hidden and output units."""
+    hidden, output = float(rng.choice([0.0, 0.5, 0.8])), float(rng.choice([0.8, 0.9, 0.95]))
+    return {
+        "actor_learning_rate": rates(rng, (5e-3, 5e-2), (3e-3, 1e-1)),
+        "critic_learning_rate": rates(rng, (5e-3, 5e-2), (3e-4, 3e-2)),
+        "gamma": float(rng.choice([0.98, 0.99])),
+        "actor_lambda": float(rng.choice([0.0, 0.5, 0.8])),
+        "critic_lambda": float(rng.choice([0.8, 0.9, 0.95])),
+        "temperature": float(rng.choice([1.0, 2.0])),
+        "policy_kwargs": {"noise_persistence": [hidden, hidden, output]},
+    }
+
+
+def weight_max_normalised(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw the same with observations normalised, as YAML can say it and a constructor cannot."""
+    return {**weight_max(rng), "normalize": {"norm_obs": True, "norm_reward": False}}
+
+
+def decentralized_ddpg(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw the rates, λ of all critics, the kind of the neurons' critics, and the noise."""
+    λ = float(rng.choice([0.8, 0.9, 0.95]))
+    return {
+        "actor_learning_rate": log_uniform(rng, 3e-5, 3e-3),
+        "critic_learning_rate": log_uniform(rng, 1e-3, 1e-2),
+        "neuron_critic_learning_rate": log_uniform(rng, 1e-3, 1e-2),
+        "critic_lambda": λ,
+        "neuron_critic_lambda": λ,
+        "critic_kind": str(rng.choice(["compatible", "quadratic"])),
+        "hidden_noise": float(rng.choice([0.05, 0.1, 0.2])),
+        "output_noise": float(rng.choice([0.4, 0.7])),
+        "noise_correlation_rate": float(rng.choice([0.05, 0.1, 0.25])),
+    }
+
+
 @dataclass(frozen=True)
 class Search:
-    """What is searched: how a trial is drawn, what the agent did before, and how long it is trained on which tasks."""
+    """What is searched: how a trial is drawn, what the agent did before, and how long it is trained on which tasks; and the
+    agent, where the search has another name."""
 
     draw: Callable[[np.random.Generator], dict[str, Any]]
     before: Mapping[str, Any]
     n_timesteps: int
     tasks: Sequence[str] = CONTROL
+    algorithm: str | None = None
 
 
 OLD_RATES = [1e-2, 1e-4, 1e-4]
@@ -84,7 +129,11 @@ SEARCHES = {
         },
         40_000,
     ),
+    "weight_max": Search(weight_max, {}, 60_000, EVERYTHING),
+    "weight_max_normalised": Search(weight_max_normalised, {}, 60_000, EVERYTHING, "weight_max"),
+    "decentralized_ddpg": Search(decentralized_ddpg, {}, 60_000, (*CONTROL, *CARS)),
 }
+"""Name → search. `N_TRIALS` are those of MAP Propagation, whose runs take longest; the others have twice as many draws."""
 
 
 def settings_of(agent: str, number: int) -> dict[str, Any]:
@@ -106,7 +155,7 @@ def try_out(agent: str, number: int, n_timesteps: int) -> dict[str, Any]:
             break
         settings = {"n_timesteps": n_timesteps, **drawn}
         try:
-            result = train(agent, env_id, settings, seed, Options(final_eval_episodes=0))
+            result = train(search.algorithm or agent, env_id, settings, seed, Options(final_eval_episodes=0))
         except ValueError as error:
             return {**trial, "diverged": f"{env_id}, seed {seed}: {error}", "drawn": drawn}
         mean = float(result.returns[-N_LAST:].mean())
@@ -137,7 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("agent", choices=list(SEARCHES))
     agent = p.parse_args(argv).agent
     path = RESULTS / "tuning" / f"defaults-{agent}.jsonl"
-    best = make_missing(agent, path, range(N_TRIALS), SEARCHES[agent].n_timesteps)[:N_LONGER]
+    n_trials = N_TRIALS if agent == "map_prop" else 2 * N_TRIALS - 1
+    best = make_missing(agent, path, range(n_trials), SEARCHES[agent].n_timesteps)[:N_LONGER]
     longer = path.with_name(f"defaults-{agent}-longer.jsonl")
     print(json.dumps(make_missing(agent, longer, [trial["trial"] for trial in best], LONGER)[0]))
 

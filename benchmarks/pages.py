@@ -152,6 +152,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "map_prop": committed("map_prop/table.md"),
     "decentralized_ddpg": committed("decentralized_ddpg/table.md"),
     "correlations": committed("correlations/table.md"),
+    "step_sizes": committed("step_sizes/table.md"),
+    "multiplexers": committed("decentralized_ddpg/multiplexers/table.md"),
     **tasks.TABLES,
 }
 """Name in a page → what makes the table."""

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.runs import RESULTS
-from coagent_rl import MAPProp, WeightMax
+from coagent_rl import Backprop, MAPProp, STEBackprop, WeightMax
 from coagent_rl.agents.search import Trial, digits, persistence
 
 N_TRIALS = 16
+N_LANDER = 4
 TUNING_SEEDS = (1000, 1001)
 CONFIRM_SEEDS = (2000, 2001, 2002)
 N_CONFIRMED = 3
@@ -30,17 +31,20 @@ class Search:
     Attributes:
         base: settings that draws replace.
         objective: see `coagent_rl.training.tuning.tune`.
+        n_trials: how many; as many for all methods that stand in one table.
     """
 
     algorithm: str
     env_id: str
     base: Mapping[str, Any]
     objective: str = "average"
+    n_trials: int = N_TRIALS
 
 
 HELD = {"noise_persistence": [0.5, 0.5, 0.95]}
 BOTH, OBSERVATIONS = {"norm_obs": True, "norm_reward": True}, {"norm_obs": True, "norm_reward": False}
 CAR, CONTINUOUS, LANDER = "MountainCar-v0", "MountainCarContinuous-v0", "LunarLander-v3"
+ACROBOT, POLE = "Acrobot-v1", "CartPole-v1"
 
 
 def near(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,13 +82,97 @@ def with_falling_rates(trial: Trial, settings: Mapping[str, Any]) -> dict[str, A
     return drawn
 
 
-class LanderWeightMax(WeightMax):
-    """Weight Max, searched around its base with fresh noise."""
+def with_held_noise(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest rates up to three times smaller or larger than those that are given, γ, λ, the temperature, and how long noise
+    stays: in hidden units that draw, and in the output."""
+    drawn: dict[str, Any] = {}
+    for name in ("actor_learning_rate", "critic_learning_rate"):
+        factors = [trial.suggest_float(f"{name}.{k}", 1 / 3, 3.0, log=True) for k in range(len(settings[name]))]
+        drawn[name] = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
+    drawn["gamma"] = trial.suggest_categorical("gamma", (0.98, 0.99))
+    drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.0, 0.5, 0.8))
+    drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.95))
+    drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0))
+    hidden = trial.suggest_categorical("noise_persistence.hidden", (0.0, 0.5))
+    output = trial.suggest_categorical("noise_persistence.output", (0.0, 0.5, 0.8, 0.9))
+    return {**drawn, "policy_kwargs": {"noise_persistence": [hidden, hidden, output]}}
+
+
+def with_held_noise_and_falling_rates(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest as `with_held_noise` does, and how far the rates fall in 50 000 time steps."""
+    drawn = with_held_noise(trial, settings)
+    for name in ("actor_learning_rate", "critic_learning_rate"):
+        end = trial.suggest_categorical(f"{name}.end", (0.1, 0.01))
+        start = drawn[name]
+        drawn[name] = {"start": start, "end": [digits(rate * end) for rate in start], "steps": 50_000}
+    return drawn
+
+
+class Pole:
+    """Searched around the base with noise that may stay and rates that fall."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `with_held_noise_and_falling_rates`."""
+        return with_held_noise_and_falling_rates(trial, settings)
+
+
+class PoleWeightMax(Pole, WeightMax):
+    """Weight Max, searched around its base."""
+
+
+class PoleSTEBackprop(Pole, STEBackprop):
+    """STE backprop, searched around its base."""
+
+
+class PoleBackprop(Pole, Backprop):
+    """Backprop, searched around its base."""
+
+
+class Held:
+    """Searched around the base with noise that may stay."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `with_held_noise`."""
+        return with_held_noise(trial, settings)
+
+
+class HeldWeightMax(Held, WeightMax):
+    """Weight Max, searched around its base."""
+
+
+class HeldSTEBackprop(Held, STEBackprop):
+    """STE backprop, searched around its base."""
+
+
+class HeldBackprop(Held, Backprop):
+    """Backprop, searched around its base."""
+
+
+class Lander:
+    """Searched around the base with fresh noise."""
 
     @classmethod
     def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `with_falling_rates`."""
         return with_falling_rates(trial, settings)
+
+
+class LanderWeightMax(Lander, WeightMax):
+    """Weight Max, searched around its base."""
+
+
+class LanderSTEBackprop(Lander, STEBackprop):
+    """STE backprop, searched around its base."""
+
+
+class LanderBackprop(Lander, Backprop):
+    """Backprop, searched around its base."""
+
+
+class LanderMAPProp(Lander, MAPProp):
+    """MAP Propagation, searched around its base."""
 
 
 class NearWeightMax(Near, WeightMax):
@@ -103,12 +191,40 @@ WEIGHT_MAX_CAR = {
     "gamma": 0.99,
     "policy_kwargs": HELD,
 }
+SWINGING_CRITIC = {"n_episodes": 1000, "critic_learning_rate": [3.5e-2, 8.8e-5, 8.8e-5]}
+WEIGHT_MAX_ACROBOT = {**SWINGING_CRITIC, "actor_learning_rate": [9.5e-3, 5.5e-4, 5.5e-4]}
+"""One of the draws for defaults (`benchmarks.default_settings`) that was good on Acrobot."""
+STE_ACROBOT = {**SWINGING_CRITIC, "slope": "identity", "actor_learning_rate": [7.9e-2, 1.2e-4, 9.9e-4]}
+BACKPROP_ACROBOT = {**SWINGING_CRITIC, "actor_learning_rate": [8.6e-3, 4.0e-4, 2.9e-4]}
+"""The rates of the actors that were found with fresh noise."""
+AGAIN_CRITIC = {"n_episodes": 1000, "critic_learning_rate": [4.5e-2, 6.0e-5, 1.3e-4]}
+"""Found for STE backprop; the second search of each method begins with what the first of all found."""
+WEIGHT_MAX_AGAIN = {**AGAIN_CRITIC, "actor_learning_rate": [4.0e-2, 3.0e-4, 5.0e-4]}
+STE_AGAIN = {**AGAIN_CRITIC, "slope": "identity", "actor_learning_rate": [7.6e-2, 3.0e-4, 6.8e-4]}
+BACKPROP_AGAIN = {**AGAIN_CRITIC, "actor_learning_rate": [3.6e-3, 1.1e-3, 2.3e-4]}
+POLE_CRITIC = {"n_episodes": 1000, "critic_learning_rate": [4.0e-2, 6.0e-5, 6.0e-5]}
+WEIGHT_MAX_POLE = {**POLE_CRITIC, "actor_learning_rate": [2.0e-2, 4.0e-4, 1.0e-4]}
+STE_POLE = {**POLE_CRITIC, "slope": "sigmoid", "actor_learning_rate": [3.0e-2, 2.0e-4, 4.1e-3]}
+BACKPROP_POLE = {**POLE_CRITIC, "actor_learning_rate": [2.2e-2, 7.8e-4, 1.9e-5]}
+"""The rates of the actors that were found with fresh noise, and for Weight Max faster ones above the first layer."""
 WEIGHT_MAX_LANDER = {
     "n_episodes": 2000,
     "normalize": OBSERVATIONS,
     "actor_learning_rate": [8.0e-2, 8.0e-4, 8.0e-5],
     "critic_learning_rate": [2.0e-2, 2.0e-5, 2.0e-6],
     "gamma": 0.99,
+}
+STE_LANDER = {**WEIGHT_MAX_LANDER, "slope": "identity", "actor_learning_rate": [8.4e-2, 5.3e-4, 2.2e-4]}
+BACKPROP_LANDER = {**WEIGHT_MAX_LANDER, "actor_learning_rate": [1.1e-2, 1.6e-4, 1.2e-4]}
+"""The rates of the actors that were found without normalised observations; the critic is Weight Max's."""
+MAP_PROP_LANDER = {
+    "n_episodes": 1500,
+    "normalize": OBSERVATIONS,
+    "actor_learning_rate": [4.0e-3, 4.0e-6, 4.0e-8],
+    "critic_learning_rate": [2.0e-2, 2.0e-5, 2.0e-6],
+    "gamma": 0.99,
+    "relaxation_rate": 0.5,
+    "policy_kwargs": {"variance": [0.06, 0.2], "critic_variance": [0.003, 0.01, 0.01]},
 }
 MAP_PROP_CAR = {
     "n_episodes": 500,
@@ -135,7 +251,23 @@ SEARCHES: dict[str, Search] = {
         "weight_max", CONTINUOUS, {"n_timesteps": 100_000, "normalize": BOTH, "policy_kwargs": HELD}
     ),
     f"weight_max-{CAR}": Search("benchmarks.searches:NearWeightMax", CAR, WEIGHT_MAX_CAR),
-    f"weight_max-{LANDER}": Search("benchmarks.searches:LanderWeightMax", LANDER, WEIGHT_MAX_LANDER),
+    f"weight_max_held-{ACROBOT}": Search("benchmarks.searches:HeldWeightMax", ACROBOT, WEIGHT_MAX_ACROBOT),
+    f"ste_backprop_held-{ACROBOT}": Search("benchmarks.searches:HeldSTEBackprop", ACROBOT, STE_ACROBOT),
+    f"backprop_held-{ACROBOT}": Search("benchmarks.searches:HeldBackprop", ACROBOT, BACKPROP_ACROBOT),
+    f"weight_max_again-{ACROBOT}": Search("benchmarks.searches:HeldWeightMax", ACROBOT, WEIGHT_MAX_AGAIN),
+    f"ste_backprop_again-{ACROBOT}": Search("benchmarks.searches:HeldSTEBackprop", ACROBOT, STE_AGAIN),
+    f"backprop_again-{ACROBOT}": Search("benchmarks.searches:HeldBackprop", ACROBOT, BACKPROP_AGAIN),
+    f"weight_max_held-{POLE}": Search("benchmarks.searches:PoleWeightMax", POLE, WEIGHT_MAX_POLE),
+    f"ste_backprop_held-{POLE}": Search("benchmarks.searches:PoleSTEBackprop", POLE, STE_POLE),
+    f"backprop_held-{POLE}": Search("benchmarks.searches:PoleBackprop", POLE, BACKPROP_POLE),
+    f"weight_max-{LANDER}": Search("benchmarks.searches:LanderWeightMax", LANDER, WEIGHT_MAX_LANDER, n_trials=N_LANDER),
+    f"ste_backprop_normalised-{LANDER}": Search(
+        "benchmarks.searches:LanderSTEBackprop", LANDER, STE_LANDER, n_trials=N_LANDER
+    ),
+    f"backprop_normalised-{LANDER}": Search(
+        "benchmarks.searches:LanderBackprop", LANDER, BACKPROP_LANDER, n_trials=N_LANDER
+    ),
+    f"map_prop-{LANDER}": Search("benchmarks.searches:LanderMAPProp", LANDER, MAP_PROP_LANDER, n_trials=N_LANDER),
     f"map_prop_held-{CAR}": Search("benchmarks.searches:NearMAPProp", CAR, MAP_PROP_CAR),
     f"map_prop_held-{CONTINUOUS}": Search("benchmarks.searches:NearMAPProp", CONTINUOUS, MAP_PROP_CONTINUOUS),
     "decentralized_ddpg-CartPole-v1": Search(
@@ -172,7 +304,7 @@ def run(name: str) -> None:
     result = tune(
         search.algorithm,
         search.env_id,
-        N_TRIALS,
+        search.n_trials,
         settings=search.base,
         n_startup_trials=4,
         objective=search.objective,

@@ -1,8 +1,9 @@
 """One rate for all layers: which optimizer, normalisation and initialisation does without a table of rates.
 
-``python -m benchmarks.step_sizes --n-jobs 1`` trains Weight Max with one learning rate for all layers of the actor and one for all
-layers of the critic. For every way and task six pairs of rates are drawn, each trained with the seed 1000; the best pair is trained
-again with the seeds 0 to 4. Every run is a line of a file in ``results/step_sizes``; what is there is not made again.
+``python -m benchmarks.step_sizes --n-jobs 1`` trains Weight Max with one learning rate for all layers of the actor and one
+for all layers of the critic. For every way and task six pairs of rates are drawn, each trained with the seed 1000; the best
+pair is trained again with the seeds 0 to 4. Every run is a line of a file in ``results/step_sizes``; what is there is not
+made again.
 
 A score is the return at an average time step (of an episode, weighted with its length).
 """
@@ -82,15 +83,19 @@ WAYS = {
     "adam_normalised": Way("Adam, observations normalised", ADAPTIVE, {"normalize": OBSERVATIONS}),
     "adam_both": Way("Adam, observations and rewards normalised", ADAPTIVE, {"normalize": BOTH}),
     "adam_sparse": Way("Adam, observations normalised, sparse", ADAPTIVE, {"normalize": OBSERVATIONS}, algorithm=SPARSE),
-    "rmsprop_normalised": Way("RMSprop, observations normalised", ADAPTIVE, {"normalize": OBSERVATIONS, "optimizer": "rmsprop"}),
+    "rmsprop_normalised": Way(
+        "RMSprop, observations normalised", ADAPTIVE, {"normalize": OBSERVATIONS, "optimizer": "rmsprop"}
+    ),
     "sgd_normalised": Way("plain steps, both normalised", PLAIN, {"normalize": BOTH, "optimizer": "sgd"}),
     "obgd": Way("ObGD", BOUNDED, {"optimizer": "obgd"}),
     "obgd_normalised": Way("ObGD, both normalised", BOUNDED, {"normalize": BOTH, "optimizer": "obgd"}),
-    "obgd_sparse": Way(
-        "ObGD, both normalised, sparse", BOUNDED, {"normalize": BOTH, "optimizer": "obgd"}, algorithm=SPARSE
+    "obgd_sparse": Way("ObGD, both normalised, sparse", BOUNDED, {"normalize": BOTH, "optimizer": "obgd"}, algorithm=SPARSE),
+    "frozen": Way(
+        "Adam, observations normalised, hidden layers frozen",
+        ADAPTIVE,
+        {"normalize": OBSERVATIONS, "frozen_layers": "hidden"},
     ),
-    "frozen": Way("Adam, observations normalised, hidden layers frozen", ADAPTIVE, {"normalize": OBSERVATIONS, "frozen_layers": "hidden"}),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,9 @@ def written(name: str, env_id: str) -> tuple[str, str]:
     fine = [score for score in scores if score is not None]
     n_diverged = sum(line["score"] is None for line in lines if line["kind"] == "trial")
     digits = 3 if env_id == MULTIPLEXER else 0
-    text = f"{np.mean(fine):.{digits}f} ± {np.std(fine, ddof=1):.{digits}f}" if len(fine) > 1 else "diverged" if scores else ""
+    text = "diverged" if scores else ""
+    if len(fine) > 1:
+        text = f"{np.mean(fine):.{digits}f} ± {np.std(fine, ddof=1):.{digits}f}"
     if fine and len(fine) < len(scores):
         text += f" ({len(scores) - len(fine)} of {len(scores)} diverged)"
     return text, f"{n_diverged} of {N_TRIALS}"
