@@ -84,6 +84,25 @@ def test_the_rule_credits_who_acted_and_draws_pairs_of_opposites() -> None:
     np.testing.assert_allclose(pairs.std(), σ, rtol=0.2)
 
 
+def test_individuals_depend_on_the_noise_and_on_their_number() -> None:
+    """And the number begins anew where single precision would no longer hold it."""
+
+    def individual(seed: int, count: float) -> tuple[np.ndarray, float]:
+        learner = learner_of()
+        draw(learner, seed)
+        learner.store[0, PERTURBATION, 0, -1] = count
+        assert learn_evolution_strategies(learner.arrays, told(learner, 1.0), np.ones(1, bool), 0.0)
+        return learner.store[0, PERTURBATION, 0, :-1], float(learner.store[0, PERTURBATION, 0, -1])
+
+    first, count = individual(0, 0.0)
+    assert count == 1.0
+    np.testing.assert_array_equal(individual(0, 0.0)[0], first)
+    for other in (individual(1, 0.0)[0], individual(0, 2.0)[0]):
+        assert abs(np.corrcoef(first, other)[0, 1]) < 0.41
+        assert np.all(np.abs(first[:4] - other[:4]) > 1e-3)  # the first numbers, too
+    assert individual(0, 2.0**20 - 1)[1] == 0.0
+
+
 def test_layers_that_do_not_learn_are_not_perturbed() -> None:
     learner = learner_of(frozen_layers=(0,))
     assert learn_evolution_strategies(learner.arrays, told(learner, 1.0), np.ones(1, bool), 0.0)

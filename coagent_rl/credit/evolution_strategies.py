@@ -68,7 +68,7 @@ def next_individual(learner: LearnerArrays, time: float) -> None:
             perturbation[k] = -perturbation[k]
     else:
         output = place(layout, layout.shape[0] - 1)
-        drawn = abs(float(learner.noise[int(learner.counters[NOISE_STEP]), 0, output.slot]))
+        drawn = float(learner.noise[int(learner.counters[NOISE_STEP]), 0, output.slot])
         first, second = 1 + int(drawn * 2.0**24) % (FIRST_MODULUS - 1), 1 + int(count)
         for _ in range(4):  # states that are alike are far apart after some steps
             first, second = first * FIRST_FACTOR % FIRST_MODULUS, second * SECOND_FACTOR % SECOND_MODULUS
