@@ -27,7 +27,7 @@ from coagent_rl.training.files import compact_returns
 from coagent_rl.training.hyperparameters import parse_seeds
 
 STEPS = {
-    "Acrobot-v1": 54_000,
+    "Acrobot-v1": 93_000,
     "CartPole-v1": 450_000,
     "MountainCarContinuous-v0": 100_000,
     "MountainCar-v0": 500_000,
