@@ -108,25 +108,13 @@ def with_held_noise_and_falling_rates(trial: Trial, settings: Mapping[str, Any])
     return drawn
 
 
-class Pole:
-    """Searched around the base with noise that may stay and rates that fall."""
+class PoleWeightMax(WeightMax):
+    """Weight Max, searched around its base with noise that may stay and rates that fall."""
 
     @classmethod
     def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `with_held_noise_and_falling_rates`."""
         return with_held_noise_and_falling_rates(trial, settings)
-
-
-class PoleWeightMax(Pole, WeightMax):
-    """Weight Max, searched around its base."""
-
-
-class PoleSTEBackprop(Pole, STEBackprop):
-    """STE backprop, searched around its base."""
-
-
-class PoleBackprop(Pole, Backprop):
-    """Backprop, searched around its base."""
 
 
 class Held:
@@ -202,11 +190,11 @@ AGAIN_CRITIC = {"n_episodes": 1000, "critic_learning_rate": [4.5e-2, 6.0e-5, 1.3
 WEIGHT_MAX_AGAIN = {**AGAIN_CRITIC, "actor_learning_rate": [4.0e-2, 3.0e-4, 5.0e-4]}
 STE_AGAIN = {**AGAIN_CRITIC, "slope": "identity", "actor_learning_rate": [7.6e-2, 3.0e-4, 6.8e-4]}
 BACKPROP_AGAIN = {**AGAIN_CRITIC, "actor_learning_rate": [3.6e-3, 1.1e-3, 2.3e-4]}
-POLE_CRITIC = {"n_episodes": 1000, "critic_learning_rate": [4.0e-2, 6.0e-5, 6.0e-5]}
-WEIGHT_MAX_POLE = {**POLE_CRITIC, "actor_learning_rate": [2.0e-2, 4.0e-4, 1.0e-4]}
-STE_POLE = {**POLE_CRITIC, "slope": "sigmoid", "actor_learning_rate": [3.0e-2, 2.0e-4, 4.1e-3]}
-BACKPROP_POLE = {**POLE_CRITIC, "actor_learning_rate": [2.2e-2, 7.8e-4, 1.9e-5]}
-"""The rates of the actors that were found with fresh noise, and for Weight Max faster ones above the first layer."""
+WEIGHT_MAX_POLE = {
+    "n_episodes": 1000,
+    "actor_learning_rate": [2.0e-2, 4.0e-4, 1.0e-4],
+    "critic_learning_rate": [4.0e-2, 6.0e-5, 6.0e-5],
+}
 WEIGHT_MAX_LANDER = {
     "n_episodes": 2000,
     "normalize": OBSERVATIONS,
@@ -258,8 +246,6 @@ SEARCHES: dict[str, Search] = {
     f"ste_backprop_again-{ACROBOT}": Search("benchmarks.searches:HeldSTEBackprop", ACROBOT, STE_AGAIN),
     f"backprop_again-{ACROBOT}": Search("benchmarks.searches:HeldBackprop", ACROBOT, BACKPROP_AGAIN),
     f"weight_max_held-{POLE}": Search("benchmarks.searches:PoleWeightMax", POLE, WEIGHT_MAX_POLE),
-    f"ste_backprop_held-{POLE}": Search("benchmarks.searches:PoleSTEBackprop", POLE, STE_POLE),
-    f"backprop_held-{POLE}": Search("benchmarks.searches:PoleBackprop", POLE, BACKPROP_POLE),
     f"weight_max-{LANDER}": Search("benchmarks.searches:LanderWeightMax", LANDER, WEIGHT_MAX_LANDER, n_trials=N_LANDER),
     f"ste_backprop_normalised-{LANDER}": Search(
         "benchmarks.searches:LanderSTEBackprop", LANDER, STE_LANDER, n_trials=N_LANDER
