@@ -12,7 +12,7 @@ from coagent_rl.arrays import MEANS
 from coagent_rl.credit.evolution_strategies import ACTING, PERTURBATION, learn_evolution_strategies, normal_numbers
 from coagent_rl.training.run import Options, train
 from tests.plain_python import printed_by
-from tests.rule_networks import assert_every_layer_learns, draw, make
+from tests.rule_networks import X, assert_every_layer_learns, draw, make
 
 SMALL = {"net_arch": [8, 6]}
 σ = 0.2
@@ -51,7 +51,7 @@ def learner_of(**kwargs):
     learner = make("tanh", n_rows=1, **{"options": [σ], "trace_decay": 0.0, "has_traces": True, **kwargs})
     learner.store = np.zeros((1, 2, 1, learner.network.parameters.size + 1))
     learner._collect()
-    draw(learner)
+    draw(learner, 0, X[:1])
     return learner
 
 
@@ -65,7 +65,7 @@ def test_the_rule_credits_who_acted_and_draws_pairs_of_opposites() -> None:
     θ, n = learner.network.parameters, learner.network.parameters.size
     trace, individuals, acted = np.zeros(n), [], np.zeros(n)
     for time, start in enumerate([True, False, False, True, False, True, True, False, True]):
-        draw(learner, time)
+        draw(learner, time, X[:1])
         before, δ = θ.copy(), 0.5 - 0.3 * time
         assert learn_evolution_strategies(learner.arrays, told(learner, δ), np.array([start]), 0.0)
         trace = (0.0 if start else decay) * trace + acted / σ**2
@@ -89,7 +89,7 @@ def test_individuals_depend_on_the_noise_and_on_their_number() -> None:
 
     def individual(seed: int, count: float) -> tuple[np.ndarray, float]:
         learner = learner_of()
-        draw(learner, seed)
+        draw(learner, seed, X[:1])
         learner.store[0, PERTURBATION, 0, -1] = count
         assert learn_evolution_strategies(learner.arrays, told(learner, 1.0), np.ones(1, bool), 0.0)
         return learner.store[0, PERTURBATION, 0, :-1], float(learner.store[0, PERTURBATION, 0, -1])
