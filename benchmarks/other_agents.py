@@ -30,7 +30,7 @@ STEPS = {
     "Acrobot-v1": 93_000,
     "CartPole-v1": 450_000,
     "MountainCarContinuous-v0": 100_000,
-    "MountainCar-v0": 500_000,
+    "MountainCar-v0": 430_000,
     "coagent_rl/Multiplexer-v0": 800_000,
     "LunarLander-v3": 1_340_000,
 }
