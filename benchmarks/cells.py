@@ -27,14 +27,14 @@ LEVELS = {CARTPOLE: 475.0, ACROBOT: -100.0, LANDER: 150.0, CAR: -130.0, CONTINUO
 
 AGENTS = {"weight_max": "Weight Max", "map_prop": "MAP Propagation", "decentralized_ddpg": "Decentralized DDPG"}
 LEARNED, FROZEN, DEFAULTS, NO_BACKPROP = "learned", "frozen", "defaults", "no_backprop"
-KINDS = (LEARNED, FROZEN, DEFAULTS, NO_BACKPROP)
+NORMALISED = "normalised"
+"""Comparators on LunarLander in everything as Weight Max there, but for their own rates (and slope)."""
+KINDS = (LEARNED, FROZEN, DEFAULTS, NO_BACKPROP, NORMALISED)
 NO_BACKPROP_TASKS = (CARTPOLE, ACROBOT, CONTINUOUS)
 """Where Weight Max was run with the critic of MAP Propagation, whose settings it has there."""
 
 BACKPROP = {"ste_backprop": "STE backprop", "backprop": "Backprop (ReLU)"}
 """Comparators on the same network, at the settings that are shipped for them: mostly rows of table 1."""
-NORMALISED = "normalised"
-"""Comparators on LunarLander in everything as Weight Max there, but for their own rates (and slope)."""
 ARTIFICIAL_DOPAMINE = {CARTPOLE: "≈ 495", ACROBOT: "≈ -70", LANDER: "≈ 265", CAR: "≈ -110"}
 """Final scores after a million steps, with replay, read off the figure of Guan et al. (2024)."""
 
@@ -64,7 +64,7 @@ TUNED_CONTROLS = ("weight_max", "map_prop")
 
 DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
 """Length of the runs without any settings."""
-SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3), NO_BACKPROP: range(10)}
+SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3), NO_BACKPROP: range(10), NORMALISED: range(1)}
 """By default; expensive cells were given fewer with ``--seeds``, as the table says."""
 
 
@@ -75,6 +75,9 @@ def settings_of(agent: str, env_id: str, kind: str) -> dict[str, Any]:
     if kind == NO_BACKPROP:
         return override(base_settings(agent, env_id), map_prop_critic(env_id))
     shipped = load_hyperparameters(agent, env_id)
+    if kind == NORMALISED:
+        own = {key: shipped[key] for key in ("actor_learning_rate", "slope") if key in shipped}
+        return {**load_hyperparameters("weight_max", env_id), **own}
     return shipped if kind == LEARNED else override(shipped, FREEZE[agent])
 
 
@@ -108,19 +111,13 @@ def plain(settings: Any) -> Any:
     return json.loads(json.dumps(settings))
 
 
-def normalised_runs(method: str, seeds: Sequence[int]) -> list[Run]:
-    """Runs of a row of table 1 on LunarLander as Weight Max has it: observations normalised, its λ, γ and critic."""
-    own = load_hyperparameters(method, LANDER)
-    kept = {key: own[key] for key in ("actor_learning_rate", "slope") if key in own}
-    settings = {**load_hyperparameters("weight_max", LANDER), **kept}
-    return [Run("cells", f"{method}_{NORMALISED}", LANDER, seed, method, settings) for seed in seeds]
-
-
 def runs_of(agent: str, env_id: str, kind: str, seeds: Sequence[int] | None = None) -> list[Run]:
     """All runs of a cell, by default of all its seeds; none where it is not for a kind."""
     if kind == NO_BACKPROP and (agent != "weight_max" or env_id not in NO_BACKPROP_TASKS):
         return []
-    if agent in BACKPROP and (kind != LEARNED or not has_settings(agent, env_id)):
+    if kind == NORMALISED and (agent not in BACKPROP or env_id != LANDER):
+        return []
+    if agent in BACKPROP and (kind not in (LEARNED, NORMALISED) or not has_settings(agent, env_id)):
         return []
     wanted = SEEDS[kind] if seeds is None else seeds
     return [run_of(agent, env_id, kind, seed) for seed in wanted]
@@ -270,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--envs", nargs="+", default=list(LEVELS), choices=list(LEVELS))
     p.add_argument("--agents", nargs="+", default=[*AGENTS, *BACKPROP], choices=[*AGENTS, *BACKPROP])
-    p.add_argument("--kinds", nargs="+", default=[*KINDS, NORMALISED], choices=[*KINDS, NORMALISED])
+    p.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     p.add_argument("--seeds", help="such as 0-9 or 0,3,5; by default those of the table")
     p.add_argument("--n-jobs", type=int, default=1, help="processes; the results do not depend on it")
     p.add_argument("--table-only", action="store_true", help="write the tables of what is there")
@@ -279,11 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         seeds = None if arguments.seeds is None else parse_seeds(arguments.seeds)
         # MountainCar and the multiplexer cost minutes a run, the lander more: what is cheap comes first.
         order = [env_id for env_id in (CARTPOLE, CONTINUOUS, ACROBOT, CAR, MULTIPLEXER, LANDER) if env_id in arguments.envs]
-        cells = product(order, arguments.agents, [kind for kind in arguments.kinds if kind in KINDS])
-        runs = [run for env_id, agent, kind in cells for run in runs_of(agent, env_id, kind, seeds)]
-        if LANDER in arguments.envs and NORMALISED in arguments.kinds:
-            runs += [run for seed in seeds or SEEDS[LEARNED] for m in BACKPROP for run in normalised_runs(m, [seed])]
-        execute_all(runs, arguments.n_jobs)
+        cells = product(order, arguments.agents, arguments.kinds)
+        execute_all([run for env_id, agent, kind in cells for run in runs_of(agent, env_id, kind, seeds)], arguments.n_jobs)
     write()
 
 

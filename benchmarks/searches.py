@@ -47,13 +47,27 @@ CAR, CONTINUOUS, LANDER = "MountainCar-v0", "MountainCarContinuous-v0", "LunarLa
 ACROBOT, POLE = "Acrobot-v1", "CartPole-v1"
 
 
+RATES = ("actor_learning_rate", "critic_learning_rate")
+
+
+def rates_around(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest rates up to three times smaller or larger than those that are given."""
+    drawn: dict[str, Any] = {}
+    for name in RATES:
+        factors = [trial.suggest_float(f"{name}.{k}", 1 / 3, 3.0, log=True) for k in range(len(settings[name]))]
+        drawn[name] = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
+    return drawn
+
+
+def falling(rates: Sequence[float], share: float, steps: int) -> dict[str, Any]:
+    """A schedule from the rates to a share of them."""
+    return {"start": rates, "end": [digits(rate * share) for rate in rates], "steps": steps}
+
+
 def near(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Suggest around settings that are known to find the goal: rates up to three times smaller or larger, the scale of
     rewards, the output's temperature, traces, and how long noise stays."""
-    drawn: dict[str, Any] = {}
-    for name in ("actor_learning_rate", "critic_learning_rate"):
-        factors = [trial.suggest_float(f"{name}.{k}", 1 / 3, 3.0, log=True) for k in range(len(settings[name]))]
-        drawn[name] = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
+    drawn = rates_around(trial, settings)
     drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.5, 0.8, 0.9, 0.97))
     drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.97))
     drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0, 4.0))
@@ -76,19 +90,15 @@ def with_falling_rates(trial: Trial, settings: Mapping[str, Any]) -> dict[str, A
     del drawn["policy_kwargs"]
     drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda_short", (0.5, 0.7, 0.9))
     end = trial.suggest_categorical("end", (1.0, 0.1))
-    for name in ("actor_learning_rate", "critic_learning_rate"):
-        start = drawn[name]
-        drawn[name] = {"start": start, "end": [digits(rate * end) for rate in start], "steps": 800_000}
+    for name in RATES:
+        drawn[name] = falling(drawn[name], end, 800_000)
     return drawn
 
 
 def with_held_noise(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Suggest rates up to three times smaller or larger than those that are given, γ, λ, the temperature, and how long noise
     stays: in hidden units that draw, and in the output."""
-    drawn: dict[str, Any] = {}
-    for name in ("actor_learning_rate", "critic_learning_rate"):
-        factors = [trial.suggest_float(f"{name}.{k}", 1 / 3, 3.0, log=True) for k in range(len(settings[name]))]
-        drawn[name] = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
+    drawn = rates_around(trial, settings)
     drawn["gamma"] = trial.suggest_categorical("gamma", (0.98, 0.99))
     drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.0, 0.5, 0.8))
     drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.95))
@@ -101,10 +111,8 @@ def with_held_noise(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]
 def with_held_noise_and_falling_rates(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Suggest as `with_held_noise` does, and how far the rates fall in 50 000 time steps."""
     drawn = with_held_noise(trial, settings)
-    for name in ("actor_learning_rate", "critic_learning_rate"):
-        end = trial.suggest_categorical(f"{name}.end", (0.1, 0.01))
-        start = drawn[name]
-        drawn[name] = {"start": start, "end": [digits(rate * end) for rate in start], "steps": 50_000}
+    for name in RATES:
+        drawn[name] = falling(drawn[name], trial.suggest_categorical(f"{name}.end", (0.1, 0.01)), 50_000)
     return drawn
 
 

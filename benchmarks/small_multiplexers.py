@@ -9,7 +9,6 @@ seeds 0 to 9. Every run is a line of a file in ``results/decentralized_ddpg/mult
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.random_search import log_uniform, read_trials
+from benchmarks.random_search import log_uniform, read_trials, trials_then_runs
 from benchmarks.rules import MULTIPLEXER
 from benchmarks.runs import RESULTS
 from benchmarks.tables import interval
@@ -73,21 +72,12 @@ def path_of(name: str, bits: int) -> Path:
 
 def make(name: str, bits: int, seeds: Sequence[int]) -> None:
     """Make what is missing of a cell: trials, then runs with the settings of the best."""
-    path = path_of(name, bits)
-    path.parent.mkdir(parents=True, exist_ok=True)
 
-    def run(kind: str, number: int, seed: int) -> None:
-        line = {"kind": kind, "trial": number, "seed": seed, **trained(name, bits, drawn(number), seed), **drawn(number)}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def train(number: int, seed: int) -> dict[str, Any]:
+        settings = drawn(number)
+        return {**trained(name, bits, settings, seed), **settings}
 
-    for number in range(len(read_trials(path)), N_TRIALS):
-        run("trial", number, TRIAL_SEED)
-    lines = read_trials(path)
-    best = max(lines[:N_TRIALS], key=lambda line: line["final"])
-    for seed in seeds:
-        if not any(line["kind"] == "run" and line["seed"] == seed for line in lines):
-            run("run", best["trial"], seed)
+    trials_then_runs(path_of(name, bits), N_TRIALS, TRIAL_SEED, seeds, train, "final")
     print(bits, name, "done", flush=True)
 
 

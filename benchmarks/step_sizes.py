@@ -11,7 +11,6 @@ A score is the return at an average time step (of an episode, weighted with its 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.random_search import log_uniform, read_trials
+from benchmarks.random_search import log_uniform, read_trials, trials_then_runs
 from benchmarks.rules import MULTIPLEXER, at_an_average_step
 from benchmarks.runs import RESULTS
 from coagent_rl import WeightMax
@@ -146,38 +145,27 @@ def path_of(name: str, env_id: str) -> Path:
 
 def make(name: str, env_id: str, seeds: Sequence[int]) -> None:
     """Make what is missing of a cell: trials, then runs with the rates of the best."""
-    path = path_of(name, env_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    way = WAYS[name]
 
-    def run(kind: str, number: int, rates: Mapping[str, Any], seed: int) -> None:
-        line = {"kind": kind, "trial": number, "seed": seed, "score": trained(WAYS[name], env_id, rates, seed), **rates}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def train(number: int, seed: int) -> dict[str, Any]:
+        rates = drawn(way, number)
+        return {"score": trained(way, env_id, rates, seed), **rates}
 
-    for number in range(len(read_trials(path)), N_TRIALS):
-        run("trial", number, drawn(WAYS[name], number), TRIAL_SEED)
-    lines = read_trials(path)
-    best = max(lines[:N_TRIALS], key=lambda line: -np.inf if line["score"] is None else line["score"])
-    if best["score"] is not None:
-        for seed in seeds:
-            if not any(line["kind"] == "run" and line["seed"] == seed for line in lines):
-                run("run", best["trial"], drawn(WAYS[name], best["trial"]), seed)
-    print(env_id, name, *written(name, env_id), flush=True)
+    trials_then_runs(path_of(name, env_id), N_TRIALS, TRIAL_SEED, seeds, train, "score")
+    print(env_id, name, written(name, env_id), flush=True)
 
 
-def written(name: str, env_id: str) -> tuple[str, str]:
-    """What a cell of the table says: mean ± standard deviation (ddof 1) over runs; and of how many trials that diverged."""
-    lines = read_trials(path_of(name, env_id))
-    scores = [line["score"] for line in lines if line["kind"] == "run"]
+def written(name: str, env_id: str) -> str:
+    """What a cell of the table says: mean ± standard deviation (ddof 1) over runs."""
+    scores = [line["score"] for line in read_trials(path_of(name, env_id)) if line["kind"] == "run"]
     fine = [score for score in scores if score is not None]
-    n_diverged = sum(line["score"] is None for line in lines if line["kind"] == "trial")
     digits = 3 if env_id == MULTIPLEXER else 0
     text = "diverged" if scores else ""
     if len(fine) > 1:
         text = f"{np.mean(fine):.{digits}f} ± {np.std(fine, ddof=1):.{digits}f}"
     if fine and len(fine) < len(scores):
         text += f" ({len(scores) - len(fine)} of {len(scores)} diverged)"
-    return text, f"{n_diverged} of {N_TRIALS}"
+    return text
 
 
 def table() -> str:
@@ -185,9 +173,10 @@ def table() -> str:
     heads = ["one rate for all layers of a network", *(task.name for task in TASKS.values()), "trials that diverged"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, way in WAYS.items():
-        cells = [written(name, env_id) for env_id in TASKS]
-        n_diverged = sum(int(number.split()[0]) for _, number in cells)
-        lines.append(f"| {way.label} | {' | '.join(text for text, _ in cells)} | {n_diverged} of {N_TRIALS * len(TASKS)} |")
+        trials = [line for env_id in TASKS for line in read_trials(path_of(name, env_id)) if line["kind"] == "trial"]
+        n_diverged = sum(line["score"] is None for line in trials)
+        cells = [way.label, *(written(name, env_id) for env_id in TASKS), f"{n_diverged} of {N_TRIALS * len(TASKS)}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

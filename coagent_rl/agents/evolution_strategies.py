@@ -22,7 +22,7 @@ class EvolutionStrategies(CoagentAlgorithm):
 
     Each weight is its own explorer: it knows its own perturbation and the TD error, which all are told, and not even its
     input. Episodes come in pairs of opposite perturbations. The policy's parameters are the mean, around which the
-    perturbed ones lie that act in training: `predict`, files and logs know of the mean alone.
+    perturbed ones lie that act in training: `predict` and exported policies know of the mean alone.
 
     Without a critic (``critic=None``) and traces, an episode's update is the estimate of the paper; with a critic, its TD
     errors take the place of the rewards. In each case every step is learned from at once.
