@@ -14,7 +14,7 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import decentralized_ddpg, default_settings, map_prop, pictures, reached, weight_max
+from benchmarks import cells, decentralized_ddpg, default_settings, map_prop, pictures, reached, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import RESULTS, Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
@@ -83,6 +83,14 @@ def test_searches_that_are_kept_can_be_read(path) -> None:
         else:  # ended early, or diverged
             assert trial["score"] is None
         assert trial["drawn"]
+
+
+def test_trials_by_hand_are_not_of_the_seeds_of_the_tables() -> None:
+    lines = (RESULTS / "by_hand.jsonl").read_text(encoding="utf-8").splitlines()
+    for trial in map(json.loads, lines):
+        assert trial["agent"] in cells.AGENTS
+        assert trial["env"] in cells.LEVELS
+        assert min(map(int, trial["runs"])) >= 1000
 
 
 def ddpg(env=ENV) -> DDPG:
