@@ -3,10 +3,11 @@
 import re
 from itertools import product
 
+import numpy as np
 import pytest
 
 from benchmarks import cells
-from benchmarks.runs import RESULTS, Run, read
+from benchmarks.runs import EVALUATED_OF, RESULTS, Run, read
 
 
 @pytest.mark.parametrize("name", cells.TABLES)
@@ -38,7 +39,26 @@ def test_runs_of_other_tables_are_read_only_where_their_settings_are_the_shipped
         for run in cells.runs_of(agent, env_id, cells.LEARNED):
             assert cells.plain(run.settings) == cells.plain(cells.settings_of(agent, env_id, cells.LEARNED))
             reused += run.table != "cells"
-    assert reused >= 40
+    assert reused >= 50
+
+
+@pytest.mark.parametrize(("control", "above"), [([0.1, 0.15, 0.2], True), ([0.2, 0.4, 0.6], False)])
+def test_a_cell_above_its_control_has_an_interval_apart_from_it(control, above, monkeypatch) -> None:
+    """Means alone do not tell: 0.5 and 0.4 differ, and their intervals overlap."""
+    scores = {cells.LEARNED: [0.45, 0.5, 0.55], cells.FROZEN: control}
+    monkeypatch.setattr(
+        cells, "cell_of", lambda agent, env_id, kind: {"final returns": np.array(scores[kind]), "final": (0.5, 0.05)}
+    )
+    assert cells.is_reached(*cells.ABOVE_CONTROL[0]) is above
+    assert not cells.is_reached("weight_max", cells.MULTIPLEXER)  # there 0.9 is wanted
+
+
+def test_a_cell_above_its_control_is_judged_by_enough_episodes() -> None:
+    for (agent, env_id), kind in product(cells.ABOVE_CONTROL, (cells.LEARNED, cells.FROZEN)):
+        for run in cells.runs_of(agent, env_id, kind):
+            found = read(run)
+            assert found is not None
+            assert found[1]["final_evaluation"]["episodes"] == EVALUATED_OF[env_id]
 
 
 def test_controls_do_not_learn_in_hidden_layers() -> None:
