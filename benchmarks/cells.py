@@ -60,12 +60,14 @@ MADE: dict[tuple[str, str], tuple[Table, tuple[str, ...]]] = {
     ("backprop", LEARNED): (weight_max.TABLE1, ("backprop",)),
 }
 """Where runs may be already. The controls of the first two tables have an output layer whose rate was searched: they are
-read as they are, a stronger control than the shipped rate."""
+read as they are where they are as long, a stronger control than the shipped rate."""
 TUNED_CONTROLS = ("weight_max", "map_prop")
+TASK = ("env_wrapper", "n_episodes", "n_timesteps")
+"""What a control of another table must share with the agent that learns: its actions, and how long it trains."""
 
 DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
 """Length of the runs without any settings."""
-SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(3), NO_BACKPROP: range(10)}
+SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(10), NO_BACKPROP: range(10)}
 """By default; expensive cells were given fewer with ``--seeds``, as the table says."""
 
 
@@ -97,8 +99,8 @@ def run_of(agent: str, env_id: str, kind: str, seed: int) -> Run:
         table, methods = MADE[agent, kind]
         for method in methods:
             for run in table.runs(method, env_id, [seed]) if env_id in table.tasks else []:
-                same_actions = run.settings.get("env_wrapper") == settings.get("env_wrapper")
-                is_control = kind == FROZEN and agent in TUNED_CONTROLS and same_actions
+                same_task = all(run.settings.get(name) == settings.get(name) for name in TASK)
+                is_control = kind == FROZEN and agent in TUNED_CONTROLS and same_task
                 if run.path.exists() and (is_control or plain(run.settings) == plain(settings)):
                     return run
     return Run("cells", f"{agent}_{kind}", env_id, seed, agent, settings)

@@ -27,10 +27,10 @@ from coagent_rl.training.files import compact_returns
 from coagent_rl.training.hyperparameters import parse_seeds
 
 STEPS = {
-    "Acrobot-v1": 93_000,
+    "Acrobot-v1": 1_000_000,
     "CartPole-v1": 450_000,
     "MountainCarContinuous-v0": 100_000,
-    "MountainCar-v0": 430_000,
+    "MountainCar-v0": 1_000_000,
     "coagent_rl/Multiplexer-v0": 800_000,
     "LunarLander-v3": 1_340_000,
 }

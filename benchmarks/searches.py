@@ -18,7 +18,7 @@ from coagent_rl import Backprop, MAPProp, STEBackprop, WeightMax
 from coagent_rl.agents.search import Trial, digits, persistence
 
 N_TRIALS = 16
-N_LANDER = 4
+N_LANDER, N_CHEAP = 4, 48
 TUNING_SEEDS = (1000, 1001)
 CONFIRM_SEEDS = (2000, 2001, 2002)
 N_CONFIRMED = 3
@@ -71,7 +71,8 @@ def near(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.5, 0.8, 0.9, 0.97))
     drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.97))
     drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0, 4.0))
-    drawn["normalize"] = {"norm_obs": True, "norm_reward": trial.suggest_categorical("norm_reward", (True, False))}
+    norm_obs = "env_wrapper" not in settings  # a wrapper scales them
+    drawn["normalize"] = {"norm_obs": norm_obs, "norm_reward": trial.suggest_categorical("norm_reward", (True, False))}
     return {**drawn, "policy_kwargs": persistence(trial, settings)}
 
 
@@ -116,6 +117,25 @@ def with_held_noise_and_falling_rates(trial: Trial, settings: Mapping[str, Any])
     return drawn
 
 
+def wide(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest rates from a third of those that are given to ten times (upper layers a hundred times) as much, whether they
+    fall in 50 000 time steps, one λ for both networks, γ, the temperature, the size of the actor's hidden noise, and
+    normalised observations."""
+    drawn: dict[str, Any] = {}
+    for name in RATES:
+        upper = trial.suggest_float(f"{name}.upper", 1 / 3, 100.0, log=True)
+        factors = [trial.suggest_float(f"{name}.first", 1 / 3, 10.0, log=True), upper, upper]
+        rates = [digits(rate * factor) for rate, factor in zip(settings[name], factors, strict=True)]
+        drawn[name] = falling(rates, trial.suggest_categorical(f"{name}.end", (1.0, 0.1)), 50_000)
+    drawn["actor_lambda"] = drawn["critic_lambda"] = trial.suggest_categorical("actor_lambda", (0.8, 0.9, 0.95))
+    drawn["gamma"] = trial.suggest_categorical("gamma", (0.98, 0.99))
+    drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0, 4.0))
+    if trial.suggest_categorical("norm_obs", (True, False)):
+        drawn["normalize"] = OBSERVATIONS
+    size = trial.suggest_float("variance", 0.2, 3.0, log=True)
+    return {**drawn, "policy_kwargs": {"variance": [digits(size * v) for v in settings["policy_kwargs"]["variance"]]}}
+
+
 class PoleWeightMax(WeightMax):
     """Weight Max, searched around its base with noise that may stay and rates that fall."""
 
@@ -132,6 +152,15 @@ class Held:
     def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `with_held_noise`."""
         return with_held_noise(trial, settings)
+
+
+class PoleMAPProp(MAPProp):
+    """MAP Propagation, searched around its base for learning sooner."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `wide`."""
+        return wide(trial, settings)
 
 
 class HeldWeightMax(Held, WeightMax):
@@ -179,6 +208,14 @@ class NearMAPProp(Near, MAPProp):
     """MAP Propagation, searched around its base."""
 
 
+class NearSTEBackprop(Near, STEBackprop):
+    """STE backprop, searched around its base."""
+
+
+class NearBackprop(Near, Backprop):
+    """Backprop, searched around its base."""
+
+
 WEIGHT_MAX_CAR = {
     "n_episodes": 1000,
     "normalize": OBSERVATIONS,
@@ -187,6 +224,13 @@ WEIGHT_MAX_CAR = {
     "gamma": 0.99,
     "policy_kwargs": HELD,
 }
+BACKPROP_CAR = {
+    **{name: value for name, value in WEIGHT_MAX_CAR.items() if name != "normalize"},
+    "env_wrapper": {"gymnasium.wrappers.RescaleObservation": {"min_obs": -1, "max_obs": 1}},
+    "critic_learning_rate": [9.9e-3, 5.7e-5, 5.7e-4],
+}
+"""What was found for Weight Max in the end."""
+WEIGHT_MAX_CONTINUOUS = {"n_timesteps": 100_000, "normalize": BOTH, "policy_kwargs": HELD}
 SWINGING_CRITIC = {"n_episodes": 1000, "critic_learning_rate": [3.5e-2, 8.8e-5, 8.8e-5]}
 WEIGHT_MAX_ACROBOT = {**SWINGING_CRITIC, "actor_learning_rate": [9.5e-3, 5.5e-4, 5.5e-4]}
 """One of the draws for defaults (`benchmarks.default_settings`) that was good on Acrobot."""
@@ -240,12 +284,22 @@ MAP_PROP_CONTINUOUS = {
     "relaxation_rate": 0.5,
     "policy_kwargs": {"variance": [0.03, 0.1, 0.5], "critic_variance": [0.003, 0.01, 0.05], **HELD},
 }
+MAP_PROP_POLE = {
+    "n_episodes": 300,
+    "actor_learning_rate": [1.0e-2, 1.0e-5, 1.0e-6],
+    "critic_learning_rate": [2.0e-2, 2.0e-5, 2.0e-6],
+    "relaxation_rate": 0.5,
+    "truncation": "zero_td_error",
+    "policy_kwargs": {"variance": [0.03, 0.1], "critic_variance": [0.03, 0.1, 0.1]},
+}
 SMALL = {"normalize": True, "policy_kwargs": {"net_arch": [64]}}
 
 SEARCHES: dict[str, Search] = {
-    f"weight_max-{CONTINUOUS}": Search(
-        "weight_max", CONTINUOUS, {"n_timesteps": 100_000, "normalize": BOTH, "policy_kwargs": HELD}
-    ),
+    f"weight_max-{CONTINUOUS}": Search("weight_max", CONTINUOUS, WEIGHT_MAX_CONTINUOUS),
+    f"ste_backprop-{CONTINUOUS}": Search("ste_backprop", CONTINUOUS, WEIGHT_MAX_CONTINUOUS),
+    f"backprop-{CONTINUOUS}": Search("backprop", CONTINUOUS, WEIGHT_MAX_CONTINUOUS),
+    f"ste_backprop-{CAR}": Search("benchmarks.searches:NearSTEBackprop", CAR, {**BACKPROP_CAR, "slope": "identity"}),
+    f"backprop-{CAR}": Search("benchmarks.searches:NearBackprop", CAR, BACKPROP_CAR),
     f"weight_max-{CAR}": Search("benchmarks.searches:NearWeightMax", CAR, WEIGHT_MAX_CAR),
     f"weight_max_held-{ACROBOT}": Search("benchmarks.searches:HeldWeightMax", ACROBOT, WEIGHT_MAX_ACROBOT),
     f"ste_backprop_held-{ACROBOT}": Search("benchmarks.searches:HeldSTEBackprop", ACROBOT, STE_ACROBOT),
@@ -261,6 +315,7 @@ SEARCHES: dict[str, Search] = {
     f"backprop_normalised-{LANDER}": Search(
         "benchmarks.searches:LanderBackprop", LANDER, BACKPROP_LANDER, n_trials=N_LANDER
     ),
+    f"map_prop_wide-{POLE}": Search("benchmarks.searches:PoleMAPProp", POLE, MAP_PROP_POLE, n_trials=N_CHEAP),
     f"map_prop-{LANDER}": Search("benchmarks.searches:LanderMAPProp", LANDER, MAP_PROP_LANDER, n_trials=N_LANDER),
     f"map_prop_held-{CAR}": Search("benchmarks.searches:NearMAPProp", CAR, MAP_PROP_CAR),
     f"map_prop_held-{CONTINUOUS}": Search("benchmarks.searches:NearMAPProp", CONTINUOUS, MAP_PROP_CONTINUOUS),

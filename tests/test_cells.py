@@ -67,6 +67,13 @@ def test_controls_do_not_learn_in_hidden_layers() -> None:
         assert run.settings["frozen_layers"] == "hidden"
 
 
+def test_a_control_trains_as_long_as_what_it_is_a_control_of() -> None:
+    for env_id, agent in product(cells.LEVELS, cells.AGENTS):
+        learned, frozen = (cells.run_of(agent, env_id, kind, 0).settings for kind in (cells.LEARNED, cells.FROZEN))
+        for name in ("n_episodes", "n_timesteps"):
+            assert frozen.get(name) == learned.get(name), (agent, env_id)
+
+
 def test_a_control_keeps_its_noise() -> None:
     """Exploration is the same, so that only learning differs."""
     for kind in (cells.LEARNED, cells.FROZEN):
