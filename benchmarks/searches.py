@@ -66,12 +66,13 @@ def falling(rates: Sequence[float], share: float, steps: int) -> dict[str, Any]:
 
 def near(trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Suggest around settings that are known to find the goal: rates up to three times smaller or larger, the scale of
-    rewards, the output's temperature, traces, and how long noise stays."""
+    rewards, the output's temperature, traces, and how long noise stays. Observations are normalised, unless a wrapper
+    scales them."""
     drawn = rates_around(trial, settings)
     drawn["actor_lambda"] = trial.suggest_categorical("actor_lambda", (0.5, 0.8, 0.9, 0.97))
     drawn["critic_lambda"] = trial.suggest_categorical("critic_lambda", (0.8, 0.9, 0.97))
     drawn["temperature"] = trial.suggest_categorical("temperature", (1.0, 2.0, 4.0))
-    norm_obs = "env_wrapper" not in settings  # a wrapper scales them
+    norm_obs = "env_wrapper" not in settings
     drawn["normalize"] = {"norm_obs": norm_obs, "norm_reward": trial.suggest_categorical("norm_reward", (True, False))}
     return {**drawn, "policy_kwargs": persistence(trial, settings)}
 
@@ -145,15 +146,6 @@ class PoleWeightMax(WeightMax):
         return with_held_noise_and_falling_rates(trial, settings)
 
 
-class Held:
-    """Searched around the base with noise that may stay."""
-
-    @classmethod
-    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See `with_held_noise`."""
-        return with_held_noise(trial, settings)
-
-
 class PoleMAPProp(MAPProp):
     """MAP Propagation, searched around its base for learning sooner."""
 
@@ -161,6 +153,15 @@ class PoleMAPProp(MAPProp):
     def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `wide`."""
         return wide(trial, settings)
+
+
+class Held:
+    """Searched around the base with noise that may stay."""
+
+    @classmethod
+    def search_space(cls, trial: Trial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See `with_held_noise`."""
+        return with_held_noise(trial, settings)
 
 
 class HeldWeightMax(Held, WeightMax):
@@ -225,7 +226,7 @@ WEIGHT_MAX_CAR = {
     "policy_kwargs": HELD,
 }
 BACKPROP_CAR = {
-    **{name: value for name, value in WEIGHT_MAX_CAR.items() if name != "normalize"},
+    **WEIGHT_MAX_CAR,
     "env_wrapper": {"gymnasium.wrappers.RescaleObservation": {"min_obs": -1, "max_obs": 1}},
     "critic_learning_rate": [9.9e-3, 5.7e-5, 5.7e-4],
 }

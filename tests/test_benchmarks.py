@@ -14,7 +14,7 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import cells, decentralized_ddpg, default_settings, map_prop, pictures, reached, weight_max
+from benchmarks import cells, decentralized_ddpg, default_settings, map_prop, pictures, reached, searches, weight_max
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import RESULTS, Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
@@ -83,6 +83,30 @@ def test_searches_that_are_kept_can_be_read(path) -> None:
         else:  # ended early, or diverged
             assert trial["score"] is None
         assert trial["drawn"]
+
+
+class FirstChoice:
+    """A trial that suggests the lower bound, or the first choice."""
+
+    def suggest_float(self, name, low, high, *, log=False):
+        return low
+
+    def suggest_int(self, name, low, high, *, log=False):
+        return low
+
+    def suggest_categorical(self, name, choices):
+        return choices[0]
+
+
+@pytest.mark.parametrize(("base", "normalised"), [(searches.WEIGHT_MAX_CAR, True), (searches.BACKPROP_CAR, False)])
+def test_a_search_normalises_observations_that_no_wrapper_scales(base, normalised) -> None:
+    assert searches.near(FirstChoice(), base)["normalize"]["norm_obs"] is normalised
+
+
+def test_a_wide_search_keeps_the_order_of_rates_and_of_noise() -> None:
+    drawn = searches.wide(FirstChoice(), searches.MAP_PROP_POLE)
+    assert drawn["actor_learning_rate"]["start"] == drawn["actor_learning_rate"]["end"] == [3.33e-3, 3.33e-6, 3.33e-7]
+    assert drawn["policy_kwargs"]["variance"] == [0.006, 0.02]
 
 
 def test_trials_by_hand_are_not_of_the_seeds_of_the_tables() -> None:
