@@ -112,6 +112,10 @@ def published(*methods: str) -> dict[str, dict[str, tuple[float, float]]]:
     }
 
 
+SEEDS = range(10)
+"""The seeds of a table: a command for some of them does not leave the others out."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Methods × tasks, with what was published, and the runs behind every cell.
@@ -178,14 +182,15 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def make(self, envs: Sequence[str], methods: Sequence[str], seeds: Sequence[int], n_jobs: int) -> None:
-        """Run what is missing, write the table and the figures, and print the table."""
+        """Run what is missing; write and print the table, and draw the figures, of what is there."""
         from coagent_rl.training.files import write_text
 
         execute_all([run for env_id, name in product(envs, methods) for run in self.runs(name, env_id, seeds)], n_jobs)
-        text = self.markdown(seeds)
+        shown = sorted({*SEEDS, *seeds})
+        text = self.markdown(shown)
         write_text(self.folder / "table.md", text)
         print(text)
-        self.draw(seeds)
+        self.draw(shown)
 
     def draw(self, seeds: Sequence[int]) -> None:
         """Draw the learning curves of each task."""

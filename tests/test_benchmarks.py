@@ -278,6 +278,16 @@ def test_committed_tables_are_made_of_the_committed_runs(table) -> None:
     assert table.markdown(range(10)) == (table.folder / "table.md").read_text(encoding="utf-8")
 
 
+def test_a_table_made_for_some_seeds_shows_the_others_too(tmp_path, monkeypatch, capsys) -> None:
+    for module in ("runs", "tables"):
+        monkeypatch.setattr(f"benchmarks.{module}.RESULTS", tmp_path)
+    changes = {"n_timesteps": 60, "policy_kwargs": {"net_arch": [3, 2]}}
+    table = Table("t", {"CartPole-v1": changes}, {"m": Method("m", "reinforce", "reinforce", {}, {"CartPole-v1": {}})}, {})
+    for seeds, n in (([3], 1), ([12], 2), ([4], 2)):
+        table.make(["CartPole-v1"], ["m"], seeds, 1)
+        assert f"| CartPole-v1 | m | {n} |" in (table.folder / "table.md").read_text(encoding="utf-8")
+
+
 def test_networks_that_commands_read_are_there() -> None:
     for table in (weight_max.TABLE1, map_prop.TABLE):
         for method, envs in table.networks.items():
