@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import decentralized_ddpg, map_prop, other_agents, weight_max
 from benchmarks.runs import RESULTS, Run, execute_all
-from benchmarks.tables import Table, base_settings, interval, statistics
+from benchmarks.tables import SEEDS, Table, base_settings, interval, statistics
 from coagent_rl.training.hyperparameters import has_settings, load_hyperparameters, override, parse_seeds
 
 CARTPOLE, ACROBOT, LANDER, CAR = "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MountainCar-v0"
@@ -67,8 +67,6 @@ TASK = ("env_wrapper", "n_episodes", "n_timesteps")
 
 DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
 """Length of the runs without any settings."""
-SEEDS = {LEARNED: range(10), FROZEN: range(10), DEFAULTS: range(10), NO_BACKPROP: range(10)}
-"""By default; expensive cells were given fewer with ``--seeds``, as the table says."""
 
 
 def settings_of(agent: str, env_id: str, kind: str) -> dict[str, Any]:
@@ -112,13 +110,12 @@ def plain(settings: Any) -> Any:
 
 
 def runs_of(agent: str, env_id: str, kind: str, seeds: Sequence[int] | None = None) -> list[Run]:
-    """All runs of a cell, by default of all its seeds; none where it is not for a kind."""
+    """All runs of a cell, by default of all seeds of the table; none where it is not for a kind."""
     if kind == NO_BACKPROP and (agent != "weight_max" or env_id not in NO_BACKPROP_TASKS):
         return []
     if agent in BACKPROP and (kind != LEARNED or not has_settings(agent, env_id)):
         return []
-    wanted = SEEDS[kind] if seeds is None else seeds
-    return [run_of(agent, env_id, kind, seed) for seed in wanted]
+    return [run_of(agent, env_id, kind, seed) for seed in (SEEDS if seeds is None else seeds)]
 
 
 @cache
@@ -216,7 +213,7 @@ def others() -> str:
         digits = 3 if env_id == MULTIPLEXER else 1
         cells = [env_id, *pair(best_of_three(env_id)[1], digits), f"{other_agents.STEPS[env_id]:,}".replace(",", " ")]
         for algorithm in labels:
-            cells += pair(statistics(other_agents.runs_of(algorithm, env_id, range(10))), digits)
+            cells += pair(statistics(other_agents.runs_of(algorithm, env_id, SEEDS)), digits)
         lines.append(f"| {' | '.join([*cells, ZOO.get(env_id, ''), ARTIFICIAL_DOPAMINE.get(env_id, '')])} |")
     return "\n".join(lines) + "\n"
 
