@@ -14,7 +14,17 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import NormalActionNoise
 
 import benchmarks
-from benchmarks import cells, decentralized_ddpg, default_settings, map_prop, pictures, reached, searches, weight_max
+from benchmarks import (
+    by_hand,
+    cells,
+    decentralized_ddpg,
+    default_settings,
+    map_prop,
+    pictures,
+    reached,
+    searches,
+    weight_max,
+)
 from benchmarks.decentralized_ddpg import returns_in_time
 from benchmarks.runs import RESULTS, Run, execute, execute_all, initial_model, read, trained_model
 from benchmarks.sub_critics import ENV, HIDDEN, LayerCritics, SubCritics, correlations
@@ -114,7 +124,26 @@ def test_trials_by_hand_are_not_of_the_seeds_of_the_tables() -> None:
     for trial in map(json.loads, lines):
         assert trial["agent"] in {**cells.AGENTS, **cells.BACKPROP}
         assert trial["env"] in cells.LEVELS
-        assert min(map(int, trial["runs"])) >= 1000
+        assert min(map(int, trial["runs"])) >= by_hand.FIRST_SEED
+
+
+def test_a_trial_by_hand_is_kept_with_all_its_settings(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(by_hand, "FILE", tmp_path / "trials.jsonl")
+    by_hand.main(["weight_max", "CartPole-v1", '{"n_episodes": 2, "gamma": 0.9}', "--seeds", "1000,1001"])
+    first, second = map(json.loads, by_hand.FILE.read_text(encoding="utf-8").splitlines())
+    assert first["changes"] == {"n_episodes": 2, "gamma": 0.9}
+    assert first["settings"]["gamma"] == 0.9
+    assert first["settings"]["critic_lambda"] == 0.8
+    assert list(first["runs"]) == ["1000"]
+    assert list(second["runs"]) == ["1001"]
+    assert first["runs"]["1000"] != second["runs"]["1001"]
+
+
+def test_a_trial_by_hand_with_a_seed_of_the_tables_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(by_hand, "FILE", tmp_path / "trials.jsonl")
+    with pytest.raises(ValueError, match="seed 9 may be one of a table"):
+        by_hand.main(["weight_max", "CartPole-v1", '{"n_episodes": 2}', "--seeds", "1000,9"])
+    assert not by_hand.FILE.exists()
 
 
 def ddpg(env=ENV) -> DDPG:
