@@ -1,4 +1,4 @@
-"""Stable-Baselines3's PPO and DQN on the tasks of the cells: ``python -m benchmarks.other_agents --seeds 0-2``.
+"""Stable-Baselines3's PPO, A2C and DQN on the tasks of the cells: ``python -m benchmarks.other_agents --seeds 0-2``.
 
 Settings are those of RL Baselines3 Zoo (the extra ``zoo``), on the multiplexer, which the Zoo does not know,
 Stable-Baselines3's defaults; lengths are those of the best of our agents (`benchmarks.cells`). Runs are files in
@@ -35,7 +35,7 @@ STEPS = {
     "LunarLander-v3": 1_340_000,
 }
 """Time steps that the best of our three agents takes on a task, rounded; cheap tasks first."""
-ALGORITHMS = {"ppo": "PPO", "dqn": "DQN"}
+ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "dqn": "DQN"}
 EVALUATION_SEED_OFFSET = 10_000
 
 
