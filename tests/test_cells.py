@@ -53,6 +53,21 @@ def test_a_cell_above_its_control_has_an_interval_apart_from_it(control, above, 
     assert not cells.is_reached("weight_max", cells.MULTIPLEXER)  # there 0.9 is wanted
 
 
+@pytest.mark.parametrize(("faster", "best"), [([498.0, 499.0, 500.5], "map_prop"), ([490.0, 491.0, 492.0], "weight_max")])
+def test_the_best_of_three_is_the_faster_of_those_that_end_as_high(faster, best, monkeypatch) -> None:
+    """A final mean that is lower by less than is known of it does not outweigh how soon an agent learned."""
+    finals = {"weight_max": [500.0, 500.0, 500.0], "map_prop": faster, "decentralized_ddpg": [300.0, 310.0, 320.0]}
+    averages = {"weight_max": 200.0, "map_prop": 470.0, "decentralized_ddpg": 480.0}
+    monkeypatch.setattr(
+        cells,
+        "cell_of",
+        lambda agent, env_id, kind: {
+            "final returns": np.array(finals[agent]), "final": (np.mean(finals[agent]), 0.0), "all": (averages[agent], 0.0)
+        },
+    )  # fmt: skip
+    assert cells.best_of_three("CartPole-v1")[0] == best
+
+
 def test_a_cell_above_its_control_is_judged_by_enough_episodes() -> None:
     for (agent, env_id), kind in product(cells.ABOVE_CONTROL, (cells.LEARNED, cells.FROZEN)):
         for run in cells.runs_of(agent, env_id, kind):
