@@ -34,7 +34,7 @@ STEPS = {
     "coagent_rl/Multiplexer-v0": 800_000,
     "LunarLander-v3": 1_340_000,
 }
-"""Time steps that the best of our three agents takes on a task, rounded; cheap tasks first."""
+"""Time steps that the best of our three agents took on a task when these runs began, rounded; cheap tasks first."""
 ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "dqn": "DQN"}
 EVALUATION_SEED_OFFSET = 10_000
 

@@ -53,7 +53,15 @@ def test_a_cell_above_its_control_has_an_interval_apart_from_it(control, above, 
     assert not cells.is_reached("weight_max", cells.MULTIPLEXER)  # there 0.9 is wanted
 
 
-@pytest.mark.parametrize(("faster", "best"), [([498.0, 499.0, 500.5], "map_prop"), ([490.0, 491.0, 492.0], "weight_max")])
+@pytest.mark.parametrize(
+    ("faster", "best"),
+    [
+        ([498.0, 499.0, 500.5], "map_prop"),
+        ([490.0, 491.0, 492.0], "weight_max"),
+        ([501.0], "map_prop"),  # one run has no interval
+        ([499.0], "weight_max"),
+    ],
+)
 def test_the_best_of_three_is_the_faster_of_those_that_end_as_high(faster, best, monkeypatch) -> None:
     """A final mean that is lower by less than is known of it does not outweigh how soon an agent learned."""
     finals = {"weight_max": [500.0, 500.0, 500.0], "map_prop": faster, "decentralized_ddpg": [300.0, 310.0, 320.0]}
