@@ -63,7 +63,8 @@ MADE: dict[tuple[str, str], tuple[Table, tuple[str, ...]]] = {
 read as they are where they are as long, a stronger control than the shipped rate."""
 TUNED_CONTROLS = ("weight_max", "map_prop")
 TASK = ("env_wrapper", "n_episodes", "n_timesteps")
-"""What a control of another table must share with the agent that learns: its actions, and how long it trains."""
+"""What a control of another table must share with the agent that learns, beside the widths of its layers: its actions, and
+how long it trains."""
 
 DEFAULT_STEPS = {**dict.fromkeys(LEVELS, 100_000), MULTIPLEXER: 200_000}
 """Length of the runs without any settings."""
@@ -98,10 +99,16 @@ def run_of(agent: str, env_id: str, kind: str, seed: int) -> Run:
         for method in methods:
             for run in table.runs(method, env_id, [seed]) if env_id in table.tasks else []:
                 same_task = all(run.settings.get(name) == settings.get(name) for name in TASK)
+                same_task = same_task and widths(run.settings) == widths(settings)
                 is_control = kind == FROZEN and agent in TUNED_CONTROLS and same_task
                 if run.path.exists() and (is_control or plain(run.settings) == plain(settings)):
                     return run
     return Run("cells", f"{agent}_{kind}", env_id, seed, agent, settings)
+
+
+def widths(settings: dict[str, Any]) -> Any:
+    """Widths of the hidden layers as the settings say them; None for the default."""
+    return settings.get("policy_kwargs", {}).get("net_arch")
 
 
 def plain(settings: Any) -> Any:

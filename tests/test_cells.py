@@ -39,7 +39,7 @@ def test_runs_of_other_tables_are_read_only_where_their_settings_are_the_shipped
         for run in cells.runs_of(agent, env_id, cells.LEARNED):
             assert cells.plain(run.settings) == cells.plain(cells.settings_of(agent, env_id, cells.LEARNED))
             reused += run.table != "cells"
-    assert reused >= 40
+    assert reused >= 30
 
 
 @pytest.mark.parametrize(("control", "above"), [([0.1, 0.15, 0.2], True), ([0.2, 0.4, 0.6], False)])
