@@ -2,7 +2,8 @@
 
 Trains with the shipped settings, some of them changed, and appends every run to ``results/by_hand.jsonl`` as it comes:
 the agent, the environment, the changes, the whole settings (older lines have none: their changes are to what was shipped
-then), and by seed the mean return over all episodes, over the last 100, and of the greedy episodes after training.
+then), and by seed the mean return over all episodes, over the last 100, and of the greedy episodes after training (null
+where it was not kept; a run that diverged has the return of one that learns nothing).
 """
 
 from __future__ import annotations

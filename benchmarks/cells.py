@@ -98,8 +98,8 @@ def run_of(agent: str, env_id: str, kind: str, seed: int) -> Run:
         table, methods = MADE[agent, kind]
         for method in methods:
             for run in table.runs(method, env_id, [seed]) if env_id in table.tasks else []:
-                same_task = all(run.settings.get(name) == settings.get(name) for name in TASK)
-                same_task = same_task and widths(run.settings) == widths(settings)
+                as_wide = widths(run.settings) == widths(settings)
+                same_task = as_wide and all(run.settings.get(name) == settings.get(name) for name in TASK)
                 is_control = kind == FROZEN and agent in TUNED_CONTROLS and same_task
                 if run.path.exists() and (is_control or plain(run.settings) == plain(settings)):
                     return run
