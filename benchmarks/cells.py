@@ -223,10 +223,17 @@ def others() -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for env_id in LEVELS:
         digits = 3 if env_id == MULTIPLEXER else 1
-        cells = [env_id, *pair(best_of_three(env_id)[1], digits), f"{other_agents.STEPS[env_id]:,}".replace(",", " ")]
-        for algorithm in labels:
-            cells += pair(statistics(other_agents.runs_of(algorithm, env_id, SEEDS)), digits)
-        lines.append(f"| {' | '.join([*cells, ZOO.get(env_id, ''), ARTIFICIAL_DOPAMINE.get(env_id, '')])} |")
+        best = best_of_three(env_id)[1]
+        has_longer = any(other_agents.runs_of(algorithm, env_id, SEEDS, longer=True) for algorithm in labels)
+        for longer in (True, False) if has_longer else (False,):
+            theirs = [other_agents.runs_of(algorithm, env_id, SEEDS, longer=longer) for algorithm in labels]
+            steps = max(runs[0].settings["n_timesteps"] for runs in theirs if runs)
+            cells = [env_id, *(pair(best, digits) if longer or not has_longer else pair(None, digits))]
+            cells.append(f"{steps:,}".replace(",", " "))
+            for runs in theirs:
+                cells += pair(statistics(runs), digits)
+            cells += ["", ""] if longer else [ZOO.get(env_id, ""), ARTIFICIAL_DOPAMINE.get(env_id, "")]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

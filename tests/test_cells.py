@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from benchmarks import cells
+from benchmarks import cells, other_agents
 from benchmarks.runs import EVALUATED_OF, RESULTS, Run, read
 
 
@@ -115,3 +115,14 @@ def test_runs_without_settings_say_only_how_long_they_are() -> None:
         run = cells.run_of(agent, env_id, cells.DEFAULTS, 0)
         assert list(run.settings) == ["n_timesteps"]
         read(run)  # raises where a file was made with other settings
+
+
+def test_a_second_length_of_other_agents_is_apart_from_the_first() -> None:
+    """Runs of a million steps are not made anew, and not counted, where those of four million are meant."""
+    first, second = (other_agents.runs_of("ppo", cells.ACROBOT, [3], longer=longer)[0] for longer in (False, True))
+    assert first.path != second.path
+    assert first.settings["n_timesteps"] < second.settings["n_timesteps"]
+    assert second.settings["n_timesteps"] == cells.settings_of("weight_max", cells.ACROBOT, cells.LEARNED)["n_timesteps"]
+    assert other_agents.runs_of("a2c", cells.ACROBOT, [3], longer=True) == []
+    rows = [line for line in cells.others().splitlines() if line.startswith(f"| {cells.ACROBOT} |")]
+    assert [row.split(" | ")[3] for row in rows] == ["4 000 000", "1 000 000"]
