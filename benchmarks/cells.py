@@ -223,13 +223,14 @@ def others() -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for env_id in LEVELS:
         digits = 3 if env_id == MULTIPLEXER else 1
-        best = best_of_three(env_id)[1]
-        has_longer = any(other_agents.runs_of(algorithm, env_id, SEEDS, longer=True) for algorithm in labels)
-        for longer in (True, False) if has_longer else (False,):
+        ours = pair(best_of_three(env_id)[1], digits)
+        for longer in (True, False):
             theirs = [other_agents.runs_of(algorithm, env_id, SEEDS, longer=longer) for algorithm in labels]
-            steps = max(runs[0].settings["n_timesteps"] for runs in theirs if runs)
-            cells = [env_id, *(pair(best, digits) if longer or not has_longer else pair(None, digits))]
-            cells.append(f"{steps:,}".replace(",", " "))
+            if not any(theirs):
+                continue
+            steps = next(runs[0].settings["n_timesteps"] for runs in theirs if runs)
+            cells = [env_id, *ours, f"{steps:,}".replace(",", " ")]
+            ours = ["", ""]  # said beside the length that is ours
             for runs in theirs:
                 cells += pair(statistics(runs), digits)
             cells += ["", ""] if longer else [ZOO.get(env_id, ""), ARTIFICIAL_DOPAMINE.get(env_id, "")]

@@ -1,4 +1,4 @@
-"""Numbers in the pages about rules are those of the committed data."""
+"""Numbers in the pages about rules, and about Acrobot, are those of the committed data."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import rules_table
+from benchmarks import by_hand, cells, rules_table
 from benchmarks.gradient_quality import FOLDER
 from benchmarks.rules import RULES
+from benchmarks.runs import read
 from benchmarks.tables import with_interval
+from coagent_rl.training.hyperparameters import load_hyperparameters
 
 DOCS = Path(__file__).parents[1] / "docs"
 LABELS = {
@@ -103,3 +105,64 @@ def test_the_page_of_all_rules() -> None:
     wanted = [line for line in f"{overview}\n{correlations}".splitlines() if line.startswith("|")]
     assert len(wanted) > len(RULES)
     assert set(wanted) <= page
+
+
+@pytest.fixture(scope="module")
+def acrobot() -> str:
+    """What the page says of four million steps of Acrobot."""
+    page = (DOCS / "weight_maximization.md").read_text(encoding="utf-8")
+    return page.partition("### Four million steps, twice the width")[2].partition("\n## ")[0].replace("**", "")
+
+
+@pytest.mark.parametrize(
+    ("agent", "label"), [("weight_max", "Weight Max"), ("ste_backprop", "STE backprop"), ("backprop", "Backprop (ReLU)")]
+)
+def test_the_runs_of_four_million_steps_of_acrobot_are_those_of_the_cells(agent, label, acrobot) -> None:
+    runs = [found for run in cells.runs_of(agent, cells.ACROBOT, cells.LEARNED) if (found := read(run)) is not None]
+    assert len(runs) == 10
+    columns = (
+        [returns[:1000].mean() for returns, _ in runs],
+        [returns.mean() for returns, _ in runs],
+        [facts["final_evaluation"]["mean_return"] for _, facts in runs],
+    )
+    numbers = [f"{np.mean(column):.1f} ± {np.std(column, ddof=1):.1f}" for column in columns]
+    assert f"| {' | '.join([label, *numbers])} |" in acrobot
+
+
+@pytest.mark.parametrize(
+    ("said", "width", "discount", "rates", "million"),
+    [
+        ("64 and 32 units, a discount of 0.98, rates that fall to a twentieth over four million steps", 64, 0.98, (1, 1), 4),
+        ("128 and 64 units, and a discount of 0.99", 128, 0.99, (1, 1), 4),
+        ("128 and 64 units, a discount of 0.98: shipped", 128, 0.98, (1, 1), 4),
+        ("a third of these rates", 128, 0.98, (1 / 3, 1 / 3), 4),
+        ("a sixth of these rates (5002)", 128, 0.98, (1 / 6, 1 / 6), 4),
+        ("twice the actor's rates", 128, 0.98, (2, 1), 4),
+        ("shipped, in two million steps", 128, 0.98, (1, 1), 2),
+        ("a third of these rates, in one million", 128, 0.98, (1 / 3, 1 / 3), 1),
+        ("256 and 128 units, in two million", 256, 0.98, (1, 1), 2),
+    ],
+)
+def test_changes_by_hand_on_acrobot_are_those_that_are_kept(said, width, discount, rates, million, acrobot) -> None:
+    shipped = load_hyperparameters("weight_max", cells.ACROBOT)
+    found: dict[str, dict[str, list[float]]] = {}
+    for line in by_hand.FILE.read_text(encoding="utf-8").splitlines():
+        trial = json.loads(line)
+        settings = trial.get("settings", {})
+        if (
+            (trial["agent"], trial["env"]) == ("weight_max", cells.ACROBOT)
+            and [settings.get(name) for name in ("n_timesteps", "gamma")] == [million * 1_000_000, discount]
+            and [settings[name] for name in ("actor_lambda", "temperature")] == [0.0, 1.0]
+            and settings["policy_kwargs"].get("net_arch", [64])[0] == width
+            and all(
+                isinstance(settings[name], dict)
+                and settings[name]["start"] == pytest.approx([rate * times for rate in shipped[name]["start"]], rel=0.01)
+                for name, times in zip(("actor_learning_rate", "critic_learning_rate"), rates, strict=True)
+            )
+        ):
+            found.setdefault(settings["policy_kwargs"].get("deterministic_mode", "hashed"), {}).update(trial["runs"])
+    modes = [list(found[mode].values()) if mode in found else [] for mode in ("hashed", "marginal", "mean")]
+    numbers = [f"{np.mean([run[2] for run in runs]):.1f}" if runs else "" for runs in modes]
+    every = [run[0] for run in modes[0]]
+    row = f"| {said} | {len(every)} | {np.mean(every):.1f} | {' | '.join(numbers)} |".replace("|  |", "| |")
+    assert row in acrobot
