@@ -18,6 +18,7 @@ from coagent_rl.registry import ALGORITHMS, algorithm_class
 from coagent_rl.training.evaluation import bootstrap_interval
 from coagent_rl.training.files import new_run
 from coagent_rl.training.hyperparameters import RUN_KEYS, check_environment, load_hyperparameters, override, parse_pairs
+from coagent_rl.training.jobs import BACKENDS
 from tests.command_line import QUICK, RATES, run_train
 
 ROOT = Path(__file__).parents[1]
@@ -346,6 +347,11 @@ def test_pairs() -> None:
         "e": None,
         "f": {"k": (1,)},
     }
+
+
+def test_the_command_line_knows_all_backends() -> None:
+    """It names them itself, because where they are made torch is imported."""
+    assert ("auto", *BACKENDS) == train.BACKENDS
 
 
 def test_help_needs_no_torch() -> None:
