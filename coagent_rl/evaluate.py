@@ -32,9 +32,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--trust", action="store_true", help="run code that a model or a run's files bring, by pickle or import")
     p.add_argument("--n-episodes", type=int, default=100, help="number of episodes")
+    p.set_defaults(deterministic=True)  # of the parser, so that the help does not show it at both flags
     which = p.add_mutually_exclusive_group()
-    which.add_argument("--deterministic", dest="deterministic", action="store_true", default=True, help="(default)")
-    which.add_argument("--stochastic", dest="deterministic", action="store_false", help="sample actions as in training")
+    one: dict[str, Any] = {"dest": "deterministic", "default": argparse.SUPPRESS}
+    which.add_argument("--deterministic", **one, action="store_true", help="act as predict(deterministic=True) [default]")
+    which.add_argument("--stochastic", **one, action="store_false", help="sample actions as in training")
     p.add_argument("--seed", type=int, default=0, help="of the environment and the units")
     p.add_argument("--record", metavar="FILE", help="record an episode with the network beside it (.gif, or .mp4)")
     p.add_argument("--page", metavar="FILE.html", help="write a page that plays an episode and shows every neuron")

@@ -43,7 +43,7 @@ AGENT_MODULES = {target.partition(":")[2]: target.partition(":")[0] for target i
 def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """Say which known names come closest to ``name``, for error messages; where none is close, ``otherwise`` or all."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known names: {', '.join(known)}." if otherwise is None else otherwise

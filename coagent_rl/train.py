@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import coagent_rl
 from coagent_rl.files import is_about_input
-from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm
+from coagent_rl.registry import ALGORITHMS, algorithm_folder, check_algorithm, nearest
 
 if TYPE_CHECKING:
     from coagent_rl.training.run import Options
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 ALGO, ENV = "weight_max", "CartPole-v1"
 """Where neither the command line nor a run that goes on names any."""
 NAME_WIDTH = 24  # of files' names in the closing lines
+BACKENDS = ("auto", "threads", "loky", "dask", "ray")
+LEAST = {
+    "n_timesteps": (1, "at least 1"),
+    "n_episodes": (1, "at least 1"),
+    "n_envs": (1, "at least 1"),
+    "n_jobs": (1, "a whole number from 1, or -1 for one a processor"),
+    "eval_freq": (1, "at least 1, or -1 for never"),
+    "eval_episodes": (1, "at least 1"),
+    "save_freq": (0, "at least 1, or 0 for one a minute, or -1 for none"),
+    "final_eval_episodes": (0, "at least 0"),
+    "verbose": (0, "at least 0"),
+}
+"""The smallest value of each number, and what it must be, for messages; -1 may mean something of its own."""
 TUNING: dict[str, dict[str, Any]] = {
     "--n-trials": {"type": int, "default": 100, "help": "trials of the study, those of other workers included"},
     "--objective": {
@@ -54,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, help="of parameters, units and environments [drawn at random]")
     p.add_argument("--seeds", help="train one agent per seed, such as 0-9 or 0,3,5-7: a study in one folder")
     p.add_argument("--n-jobs", type=int, default=1, help="runs of a study at a time; -1 for one per processor")
-    p.add_argument("--backend", default="auto", help="where a study's runs are made: auto, threads, loky, dask or ray")
+    p.add_argument("--backend", default="auto", help=f"where a study's runs are made: {', '.join(BACKENDS)}")
     p.add_argument("--address", help="of the Dask or Ray cluster [a local one is started]")
     p.add_argument("--resume", metavar="FOLDER", help="go on with the run, or complete the study, in this folder")
     p.add_argument("-f", "--log-folder", default="logs", help="where run folders are made")
@@ -90,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     command = list(sys.argv if argv is None else ["train.py", *argv])
     try:
+        check_values(arguments)
         if arguments.list or arguments.resume is not None or arguments.seeds is not None:
             from coagent_rl.training import study_command
 
@@ -113,6 +127,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def check_values(arguments: argparse.Namespace) -> None:
+    """Refuse numbers and names that mean nothing, whatever they are given with."""
+    from coagent_rl.training.hyperparameters import LARGEST_SEED
+
+    for name, (least, what) in LEAST.items():
+        given = getattr(arguments, name)
+        if given is not None and given < least and not (given == -1 and "-1" in what):
+            raise ValueError(f"--{name.replace('_', '-')} must be {what}, not {given}.")
+    if arguments.seed is not None and arguments.seed < 0:
+        raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
+    if arguments.seed is not None and arguments.seed > LARGEST_SEED:
+        raise ValueError(f"--seed must be at most {LARGEST_SEED}, not {arguments.seed}.")
+    if arguments.backend not in BACKENDS:
+        raise ValueError(f"Unknown backend {arguments.backend!r}. {nearest(arguments.backend, BACKENDS)}")
+
+
 def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     """Check the arguments; returns algorithm, environment id, settings and arguments of the environment."""
     from coagent_rl.training.hyperparameters import check_env_kwargs, check_environment, check_keys, override, parse_pairs
@@ -123,16 +153,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any], di
     arguments.algo = arguments.algo or (config["algo"] if config else ALGO)
     arguments.env = arguments.env or (config["env"] if config else ENV)
     algorithm, env_id = check_algorithm(arguments.algo), check_environment(arguments.env)
-    least = {"n_timesteps": 1, "n_episodes": 1, "n_envs": 1, "eval_episodes": 1, "final_eval_episodes": 0}
-    for name, value in least.items():
-        given = getattr(arguments, name)
-        if given is not None and given < value:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {value}, not {given}.")
     for flag, how in TUNING.items():
         if not arguments.optimize and getattr(arguments, flag[2:].replace("-", "_")) != how.get("default"):
             raise ValueError(f"{flag} goes with --optimize.")
-    if arguments.seed is not None and arguments.seed < 0:
-        raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
     env_changes = parse_pairs(arguments.env_kwargs)
     check_env_kwargs(env_id, env_changes)
     if arguments.render:

@@ -18,6 +18,7 @@ from coagent_rl.registry import ALGORITHMS, algorithm_class
 from coagent_rl.training.evaluation import bootstrap_interval
 from coagent_rl.training.files import new_run
 from coagent_rl.training.hyperparameters import RUN_KEYS, check_environment, load_hyperparameters, override, parse_pairs
+from coagent_rl.training.jobs import BACKENDS
 from tests.command_line import QUICK, RATES, run_train
 
 ROOT = Path(__file__).parents[1]
@@ -252,6 +253,20 @@ def test_env_kwargs_wrapper_and_slashes(tmp_path) -> None:
         (["-params", "env_wrapper:gymnasium.wrappers.Nope"], "no environment wrapper 'gymnasium.wrappers.Nope'"),
         (["--env-kwargs", "gravty:1"], "CartPole-v1 takes no argument 'gravty'"),
         (["--seed", "-1"], "--seed must not be negative"),
+        (["--seed", "99999999999"], "--seed must be at most 4294967295, not 99999999999"),
+        (["--seeds", "0-99999999999"], "Seeds are whole numbers from 0 to 4294967295; '0-99999999999' in"),
+        (["--backend", "gpu"], "Unknown backend 'gpu'. Known names: auto, dask, loky, ray, threads"),
+        (["--n-jobs", "0"], "--n-jobs must be a whole number from 1, or -1 for one a processor, not 0"),
+        (["--eval-freq", "0"], "--eval-freq must be at least 1, or -1 for never, not 0"),
+        (["--eval-freq", "-7"], "--eval-freq must be at least 1, or -1 for never, not -7"),
+        (["--save-freq", "-7"], "--save-freq must be at least 1, or 0 for one a minute, or -1 for none, not -7"),
+        (["--verbose", "-3"], "--verbose must be at least 0, not -3"),
+        (["--resume", "nowhere", "--verbose", "-3"], "--verbose must be at least 0, not -3"),
+        (["-params", "gamma:0.9", "gamma:0.8"], "'gamma' is there twice, as 0.9 and as 0.8"),
+        (["--env-kwargs", "gravity:1", "gravity:2"], "'gravity' is there twice, as 1 and as 2"),
+        (["--env", "Foo-v0"], "Unknown environment 'Foo-v0'. One of your own is module:id"),
+        (["-params", "noise_persistence:0.5"], 'write "policy_kwargs:dict(noise_persistence=0.5)", in the place of all'),
+        (["-params", "units:relu"], """write "policy_kwargs:dict(units='relu')\""""),
         (["-n", "0"], "--n-timesteps must be at least 1"),
         (["-n", "5", "--n-episodes", "5"], "not both"),
         (["-n", "5", "-params", "n_episodes:5"], "not both"),
@@ -302,6 +317,7 @@ def test_unknown_keys_in_yaml(tmp_path) -> None:
     path = tmp_path / "conf.yml"
     for text, message in (
         ("default: {gama: 1}", "Unknown key 'gama' .* Did you mean gamma"),
+        ("default: {net_arch: [8]}", r"'net_arch' in .* belongs in .* of weight_max: write .*: {net_arch: \[8\]}"),
         ("default: {n_timesteps: 1, n_episodes: 1}", "both n_timesteps and n_episodes"),
         ("Pendulum-v1: {}", "neither for CartPole-v1 nor for 'default'"),
         ("- 1", "must map environment ids to settings"),
@@ -331,6 +347,11 @@ def test_pairs() -> None:
         "e": None,
         "f": {"k": (1,)},
     }
+
+
+def test_the_command_line_knows_all_backends() -> None:
+    """It names them itself, because where they are made torch is imported."""
+    assert ("auto", *BACKENDS) == train.BACKENDS
 
 
 def test_help_needs_no_torch() -> None:

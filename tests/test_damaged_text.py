@@ -25,6 +25,9 @@ NONSENSE = {
     "a: &a " + "[" * 80 + "]" * 80 + "\nb: " + "[" * 80 + "*a" + "]" * 80: "deeper than 100 levels",
     "!!python/object/apply:os.getcwd []": "could not determine a constructor",
     "a: [": "line 1",
+    "a: {gamma: 0.9, b: 1, gamma: 0.8}": "'gamma' is there twice, as 0.9 and as 0.8; give one.*line 1, column 23",
+    "a:\n  b: 1\na:\n  b: 1": "'a' is there twice, as what begins in line 2 and as what begins in line 4.*line 3",
+    "a: [1, 2]\na: |\n  b": r"'a' is there twice, as \[1, 2\] and as what begins in line 2",
     "\0": "special characters are not allowed",
 }
 
@@ -63,6 +66,8 @@ def test_yaml_may_name_what_it_says_again(tmp_path) -> None:
     (tmp_path / "own.yml").write_text("default: &all {n_timesteps: 5}\nCartPole-v1: {<<: *all, gamma: 1e-1}")
     found = load_hyperparameters("weight_max", "CartPole-v1", str(tmp_path / "own.yml"))
     assert found == {"n_timesteps": 5, "gamma": 0.1}
+    again = "a: {b: &x {<<: &y {k: 1}, k: 2}}\nc: {<<: *x, k: 3}"  # a merge and a key of one's own are no repetition
+    assert yaml_from(again, "x.yml") == {"a": {"b": {"k": 2}}, "c": {"k": 3}}
 
 
 @pytest.mark.parametrize(

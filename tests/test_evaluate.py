@@ -49,6 +49,16 @@ def test_wrong_arguments_of_evaluate(capsys, words, message) -> None:
     assert message in capsys.readouterr().err
 
 
+def test_the_help_names_one_default_of_how_to_act() -> None:
+    text = " ".join(evaluate.parser().format_help().split())
+    assert "[default] --stochastic sample actions as in training --seed" in text
+    assert [evaluate.parser().parse_args(words).deterministic for words in ([], ["--deterministic"], ["--stochastic"])] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_broken_files_of_a_run(tmp_path, capsys) -> None:
     folder = run_train(tmp_path, "-n", "50", "-params", "normalize:true", *RATES, *QUICK[-1:])
     config, model = (folder / name for name in ("config.yml", "CartPole-v1.zip"))

@@ -165,6 +165,61 @@ def test_warm_start_goes_on_where_fit_stopped() -> None:
     assert model.history_["epoch"] == [0, 1, 2, 3]
 
 
+GOES_ON = {
+    "fit": lambda model: model.fit(X[:50], y[:50]),
+    "partial_fit": lambda model: model.partial_fit(X[:50], y[:50]),
+}
+
+
+@pytest.mark.parametrize("how", GOES_ON)
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rule": "nonsense"}, "rule was 'reinforce' when it was fitted, and is 'nonsense' now"),
+        ({"hidden_layer_sizes": (9,)}, r"hidden_layer_sizes was \(8,\) when it was fitted, and is \(9,\) now"),
+        ({"n_samples": 3, "optimizer": "adam"}, "n_samples was 2 .* 3 now; optimizer was 'rmsprop' .* 'adam' now.*fit anew"),
+        ({"critic_kwargs__learning_rate": 0.1}, r"critic_kwargs was {'learning_rate': 0.2} .* {'learning_rate': 0.1} now"),
+        ({"learning_rate": -1}, "learning rates must be finite and not negative, not -1"),
+        ({"batch_size": 0}, "The 'batch_size' parameter .* Got 0 instead"),
+        ({"random_state": "x"}, "'x' cannot be used to seed"),
+    ],
+    ids=str,
+)
+def test_what_cannot_change_while_training_goes_on(how, changed, message) -> None:
+    kwargs = {"learning_rate": 0.2}
+    model = CoagentClassifier(**QUICK, warm_start=True, critic="on_policy", critic_kwargs=kwargs).fit(X[:50], y[:50])
+    before = model.network_.parameters.copy()
+    for name, value in changed.items():
+        if "__" in name:
+            kwargs["learning_rate"] = value  # changed where it lies
+        else:
+            model.set_params(**{name: value})
+    with pytest.raises(ValueError, match=message):
+        GOES_ON[how](model)
+    np.testing.assert_array_equal(model.network_.parameters, before)
+
+
+@pytest.mark.parametrize("how", GOES_ON)
+@pytest.mark.parametrize("judge", [{"baseline": "state"}, {"critic": "on_policy"}], ids=str)
+def test_what_may_change_while_training_goes_on(how, judge) -> None:
+    model = CoagentRegressor(**QUICK, warm_start=True, frozen_layers=[0], **judge).fit(X[:50], y[:50])
+    before, learner = model.network_.parameters.copy(), model.learner_
+    model.set_params(learning_rate=0.0, hidden_layer_sizes=[8], max_iter=1, batch_size=50)
+    GOES_ON[how](model)
+    assert model.learner_ is learner
+    assert learner.n_updates == 7  # three epochs of two batches, and one
+    np.testing.assert_array_equal(model.network_.parameters, before)
+    assert all(not np.any(value.rates) for value in learner.reinforcement.values.values())
+    GOES_ON[how](model.set_params(learning_rate=(0.1, 0.2)))
+    assert learner.rates.tolist() == [0.0, 0.2]
+    assert [value.rates.tolist() for value in learner.reinforcement.values.values()] in ([[0.2]], [[0.2, 0.2]])
+    assert np.any(model.network_.parameters != before)
+    twin = pickle.loads(pickle.dumps(model))
+    GOES_ON[how](model.set_params(random_state=1))
+    GOES_ON[how](twin)
+    assert np.any(model.network_.parameters != twin.network_.parameters)
+
+
 def test_history() -> None:
     model = CoagentClassifier((8, 6), units=("bernoulli", "relu"), validation_fraction=0.25, max_iter=4, random_state=0)
     model.fit(X[:400], y[:400])
@@ -235,6 +290,8 @@ def test_scores_are_scikit_learns() -> None:
         ({"rule": "map_prop", "units": "bernoulli"}, "not defined for 'bernoulli' units: it moves values"),
         ({"units": "bernouli"}, "The 'units' parameter of CoagentClassifier must be None, or one name"),
         ({"units": ["bernoulli"] * 2}, "The 'units' parameter of CoagentClassifier must be"),
+        ({"units": 3}, r"The 'units' parameter of CoagentClassifier must be None, or one name, .* Got 3 instead"),
+        ({"output": ["exact"]}, "The 'output' parameter"),
         ({"units": "softmax"}, "The 'units' parameter of CoagentClassifier must be"),
         ({"hidden_layer_sizes": (0,)}, "must be an array-like of ints"),
         ({"hidden_layer_sizes": 64}, "must be an array-like of ints"),

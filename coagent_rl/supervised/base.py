@@ -24,6 +24,8 @@ from coagent_rl.supervised.rules import make_rule
 
 ALIASES = {"gaussian": "gaussian_preactivation_relu"}
 OUTPUTS = {"exact": "linear", "sampled": "gaussian_linear"}
+READ_ANEW = ("learning_rate", "batch_size", "max_iter", "validation_fraction", "random_state", "warm_start", "verbose")
+"""Arguments that take effect when they change while training goes on; the others are what the network is made of."""
 
 Self = TypeVar("Self", bound="CoagentEstimator")
 
@@ -97,7 +99,7 @@ class CoagentEstimator(BaseEstimator):
         fraction = self.validation_fraction
         if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0.0 <= float(fraction) < 1.0:
             raise self._refuse("validation_fraction", "a float in the range [0, 1)")
-        if self.output not in OUTPUTS:
+        if self.output not in list(OUTPUTS):
             raise self._refuse("output", f"a str among {set(OUTPUTS)}")
         if not isinstance(self.hidden_layer_sizes, Sequence | np.ndarray) or isinstance(self.hidden_layer_sizes, str):
             raise self._refuse("hidden_layer_sizes", "an array-like of ints in the range [1, inf)")
@@ -107,9 +109,10 @@ class CoagentEstimator(BaseEstimator):
     def _hidden_kinds(self, default: str) -> list[str]:
         n_hidden = len(self.hidden_layer_sizes)
         given = default if self.units is None else self.units
-        kinds = [given] * n_hidden if isinstance(given, str) else list(given)
+        kinds = [given] * n_hidden if isinstance(given, str) else given
         known = [*ALIASES, *(kind for kind in UNIT_KINDS if not kind.startswith("softmax"))]
-        if len(kinds) != n_hidden or not all(kind in known for kind in kinds):
+        is_list = isinstance(kinds, Sequence | np.ndarray)
+        if not is_list or len(kinds) != n_hidden or not all(kind in known for kind in kinds):
             raise self._refuse("units", f"None, or one name, or one for each of the {n_hidden} hidden layers, of {known}")
         return [ALIASES.get(kind, kind) for kind in kinds]
 
@@ -153,7 +156,7 @@ class CoagentEstimator(BaseEstimator):
             self._loss,
             self.rule,
             self.rule_kwargs,
-            learning_rate=self._good_rate if self.learning_rate is None else self.learning_rate,
+            learning_rate=self._rates(),
             optimizer=self.optimizer,
             baseline=self.baseline,
             critic=self.critic,
@@ -168,6 +171,30 @@ class CoagentEstimator(BaseEstimator):
         self.network_ = network
         self.history_: History = new_history()
         self.n_iter_ = 0
+        self._used = self._arguments()
+
+    def _arguments(self) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+
+    def _go_on(self) -> None:
+        """Before training goes on: let arguments that were changed take effect, or refuse them, which is said at once."""
+        self._check_arguments()
+        used, given = self._used, self._arguments()
+        fixed = [name for name in given if name not in READ_ANEW and given[name] != used[name]]
+        if fixed:
+            changes = [f"{name} was {used[name]!r} when it was fitted, and is {given[name]!r} now" for name in fixed]
+            raise ValueError(
+                f"{type(self).__name__} cannot go on learning with other arguments: {'; '.join(changes)}. Set back what was "
+                f"changed, or fit anew, with warm_start=False or a clone. What may change is {', '.join(READ_ANEW)}."
+            )
+        learner = self.learner_
+        rng = learner.rng if given["random_state"] == used["random_state"] else new_generator(self.random_state)
+        if given["learning_rate"] != used["learning_rate"]:
+            learner.change_learning_rate(self._rates())
+        learner.rng, self._used = rng, given
+
+    def _rates(self) -> Rates:
+        return self._good_rate if self.learning_rate is None else self.learning_rate
 
     # ------------------------------------------------------------------ training
 
@@ -270,6 +297,17 @@ class CoagentEstimator(BaseEstimator):
 def new_generator(random_state: int | np.random.RandomState | None) -> np.random.Generator:
     """A generator seeded by scikit-learn's ``random_state``."""
     return np.random.default_rng(check_random_state(random_state).randint(np.iinfo(np.int32).max, size=4))
+
+
+def _plain(value: Any) -> Any:
+    """A copy that can be compared, in which arrays and lists are tuples."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(_plain(item) for item in value)
+    return value
 
 
 def _is_count(value: object) -> bool:

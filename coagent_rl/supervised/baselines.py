@@ -45,6 +45,9 @@ class NoBaseline:
     def learn(self, learner: BatchLearner) -> None:
         """Learn from the batch that was judged last."""
 
+    def set_rates(self, learner: BatchLearner) -> None:
+        """Learn at the rates that the learner has now."""
+
 
 class GlobalBaseline(NoBaseline):
     """A running mean b of the batches' mean returns: none in the first update, then b ← G̅ and b ← λb + (1 - λ)G̅.
@@ -78,15 +81,19 @@ class StateBaseline(NoBaseline):
     """
 
     def __init__(self, learner: BatchLearner, layers: Sequence[int] | None) -> None:
-        def linear(n_inputs: int, index: int) -> ValueNetwork:
-            rate = learner.base_rates[index].item()
-            return ValueNetwork(n_inputs, (), rate, learner.optimizer, learner.network.parameters.dtype)
+        def linear(n_inputs: int) -> ValueNetwork:
+            return ValueNetwork(n_inputs, (), 0.0, learner.optimizer, learner.network.parameters.dtype)
 
         self.shared = layers is None
         if layers is None:
-            self.values = {0: linear(learner.network.n_inputs, -1)}
+            self.values = {0: linear(learner.network.n_inputs)}
         else:
-            self.values = {index: linear(learner.layers[learner.bottom(index)].n_in, index) for index in layers}
+            self.values = {index: linear(learner.layers[learner.bottom(index)].n_in) for index in layers}
+        self.set_rates(learner)
+
+    def set_rates(self, learner: BatchLearner) -> None:
+        for index, value in self.values.items():
+            value.set_rates(learner.base_rates[-1:] if self.shared else learner.base_rates[index : index + 1])
 
     def advantages(self, learner: BatchLearner) -> Advantages:
         advantages: Advantages = [None] * learner.network.depth

@@ -64,6 +64,7 @@ class LayerCritics(NoBaseline):
         self.kind = kind
         self.signal = signal
         self.baseline = baseline
+        self.follows = learning_rate is None
         self.values: dict[int, ValueNetwork] = {}
         self.reads = {index: learner.bottom(index) for index in range(learner.network.depth - 1)}
         self.targets: dict[int, np.ndarray] = {}
@@ -71,12 +72,19 @@ class LayerCritics(NoBaseline):
         for index in learner.sampled:
             if index < learner.network.depth - 1:
                 n_inputs = learner.layers[self.reads[index]].n_in + learner.layers[index].n_values
-                rate = 2.0 * learner.base_rates[index].item() if learning_rate is None else learning_rate
+                rate = 0.0 if learning_rate is None else learning_rate
                 critic = ValueNetwork(
                     n_inputs, hidden_layer_sizes, rate, learner.optimizer, learner.network.parameters.dtype
                 )
                 initialise(critic.network, learner.rng)
                 self.values[index] = critic
+        self.set_rates(learner)
+
+    def set_rates(self, learner: BatchLearner) -> None:
+        self.baseline.set_rates(learner)
+        for index, critic in self.values.items():
+            if self.follows:
+                critic.set_rates(np.full(critic.network.depth, 2.0 * learner.base_rates[index]))
 
     def advantages(self, learner: BatchLearner) -> Advantages:
         advantages = self.baseline.advantages(learner)

@@ -50,7 +50,9 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         max_iter: epochs.
         validation_fraction: share of the samples that is not learned from but scored after every epoch.
         random_state: of initial parameters, noise, order and split; an int makes results reproducible.
-        warm_start: whether another call of `fit` goes on with the parameters that are there.
+        warm_start: whether another call of `fit` goes on with the network that is there. As before another `partial_fit`,
+            ``learning_rate``, ``batch_size``, ``max_iter``, ``validation_fraction`` and ``random_state`` may then be changed
+            by ``set_params``; what the network is made of may not.
         verbose: whether to show a progress bar with loss and scores.
 
     Attributes:
@@ -92,6 +94,8 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
                 )
             self._begin(len(known))
             self.classes_ = known
+        else:
+            self._go_on()
         self._fit(inputs, encode(classes, self.classes_))
         return self
 
@@ -119,6 +123,8 @@ class CoagentClassifier(ClassifierMixin, CoagentEstimator):
         if is_first:
             self._begin(len(given))
             self.classes_ = given
+        else:
+            self._go_on()
         self._partial_fit(inputs, targets)
         return self
 
@@ -176,6 +182,8 @@ class CoagentRegressor(RegressorMixin, CoagentEstimator):
         inputs, targets = self._validated(X, y, is_new)
         if is_new:
             self._begin(self.n_outputs_)
+        else:
+            self._go_on()
         self._fit(inputs, targets)
         return self
 
@@ -189,6 +197,8 @@ class CoagentRegressor(RegressorMixin, CoagentEstimator):
         inputs, targets = self._validated(X, y, is_first)
         if is_first:
             self._begin(self.n_outputs_)
+        else:
+            self._go_on()
         self._partial_fit(inputs, targets)
         return self
 

@@ -101,8 +101,7 @@ class BatchLearner(BatchNetwork):
             for index, layer in enumerate(network.layers):
                 if layer.learned_deviation:
                     network.log_deviations(index)[:] = learned.first_parameter
-        self.base_rates = constant_schedule(learning_rate).table(network.depth, "learning_rate")[0]
-        self.lowest = int(np.flatnonzero(self.rates)[0]) if np.any(self.rates) else network.depth
+        self._note_rates(learning_rate)
         self.rule.attach(self)
         self._check_exploring(exploring)
         self.exploring = exploring
@@ -114,6 +113,22 @@ class BatchLearner(BatchNetwork):
         self.reinforcement = make_reinforcement(critic, critic_signal, critic_kwargs, make_baseline(baseline, self), self)
         self.advantages: Advantages = []
         self._noiseless: GreedyPass | None = None
+
+    # ------------------------------------------------------------------ rates
+
+    def _note_rates(self, learning_rate: Rates) -> None:
+        self.base_rates = constant_schedule(learning_rate).table(self.network.depth, "learning_rate")[0]
+        self.set_rates(self.base_rates)
+        self.lowest = int(np.flatnonzero(self.rates)[0]) if np.any(self.rates) else self.network.depth
+
+    def change_learning_rate(self, learning_rate: Rates) -> None:
+        """Learn at other rates from now on, as do baselines and critics that have none of their own.
+
+        Raises:
+            ValueError: for rates that do not match the layers, or are negative.
+        """
+        self._note_rates(learning_rate)
+        self.reinforcement.set_rates(self)
 
     # ------------------------------------------------------------------ structure
 

@@ -74,18 +74,18 @@ class BatchNetwork:
         self.log_offsets = np.broadcast_to(np.asarray(log_offsets, dtype=np.float64), (network.depth,))
         self.memory = np.zeros((3, network.parameters.size), network.parameters.dtype)
         self.n_updates = 0
-        rates = constant_schedule(learning_rate).table(network.depth, "learning_rate")[0].copy()
-        rates[list(frozen_layers)] = 0.0
+        self.frozen_layers = list(frozen_layers)
         self._make_room()
-        self.set_rates(rates)
+        self.set_rates(constant_schedule(learning_rate).table(network.depth, "learning_rate")[0])
 
     def set_rates(self, rates: np.ndarray) -> None:
-        """Learn at these rates from now on, shape (depth,); a layer with rate zero is frozen."""
-        self.rates = rates
+        """Learn at these rates from now on, shape (depth,); one with rate zero is frozen, as are ``frozen_layers``."""
+        self.rates = rates.copy()
+        self.rates[self.frozen_layers] = 0.0
         memory, parameters = self.memory, self.network.parameters
         self._parts = []
         """Of neighbouring layers with the same rate: rate, direction, parameters and the optimizer's running means."""
-        for rate, group in groupby(zip(rates.tolist(), self.layers, strict=True), lambda pair: pair[0]):
+        for rate, group in groupby(zip(self.rates.tolist(), self.layers, strict=True), lambda pair: pair[0]):
             layers = [layer for _, layer in group]
             part = slice(layers[0].begin, layers[-1].end)
             if rate != 0.0:

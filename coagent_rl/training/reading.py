@@ -15,7 +15,19 @@ MOST_VALUES, DEEPEST = 100_000, 100
 
 
 class _Loader(yaml.SafeLoader):
-    """A `SafeLoader` that says of every value that makes no sense (``2020-99-99``, ``!!bool x``) where it is."""
+    """A `SafeLoader` that says where values make no sense (``2020-99-99``, ``!!bool x``) and keys are there twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], yaml.Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            other = first.setdefault((key.tag, key.value), value)
+            if other is not value:
+                what = f"{key.value!r} is there twice, as {_shown(other)} and as {_shown(value)}; give one"
+                raise yaml.composer.ComposerError(None, None, what, key.start_mark)
+        return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -26,6 +38,13 @@ class _Loader(yaml.SafeLoader):
             value = repr(node.value)[:40] if isinstance(node, yaml.ScalarNode) else "this"
             what = f"{value} is no {node.tag.rpartition(':')[2]} ({error!r})"
             raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
+
+def _shown(node: yaml.Node) -> str:
+    start, end = node.start_mark, node.end_mark
+    text = (start.buffer or "")[start.pointer : end.pointer]
+    is_whole = not isinstance(node, yaml.CollectionNode) or node.flow_style  # a block's end mark is anywhere behind it
+    return text if is_whole and len(text) <= 40 and "\n" not in text else f"what begins in line {start.line + 1}"
 
 
 def yaml_from(text: str, source: object) -> Any:

@@ -23,6 +23,9 @@ PACKAGES = {
 }
 """Environments that other packages register when they are imported: how their ids begin → package."""
 
+LARGEST_SEED = 2**32 - 1
+"""NumPy's."""
+
 TRUSTED = ("gymnasium", "stable_baselines3", "coagent_rl")
 """Packages from which a run's own files may name classes and environments."""
 
@@ -114,6 +117,11 @@ def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None
     others = [key for key in settings if key not in RUN_KEYS]
     known = RUN_KEYS | constructor_arguments(algorithm) if others else RUN_KEYS
     for key in others:
+        if key not in known and key in policy_arguments(algorithm):
+            how = f"policy_kwargs: {{{key}: {settings[key]!r}}}"
+            if source == "-params":
+                how = f'"policy_kwargs:dict({key}={settings[key]!r})", in the place of all policy_kwargs of the settings'
+            raise ValueError(f"{key!r} in {source} belongs in the policy_kwargs of {algorithm}: write {how}.")
         if key not in known:
             raise ValueError(f"Unknown key {key!r} in {source} for {algorithm}. {nearest(str(key), known)}")
     if settings.get("n_timesteps") is not None and settings.get("n_episodes") is not None:
@@ -147,6 +155,14 @@ def constructor_arguments(algorithm: str) -> set[str]:
 
     names = set(inspect.signature(algorithm_class(algorithm)).parameters)
     return names - {"policy", "env", "seed", "verbose", "tensorboard_log", "device", "_init_setup_model"}
+
+
+def policy_arguments(algorithm: str) -> set[str]:
+    """Names of what ``policy_kwargs`` may hold, without what an algorithm sets itself."""
+    import inspect
+
+    names = set(inspect.signature(algorithm_class(algorithm).policy_aliases["MlpPolicy"]).parameters)
+    return names - {"observation_space", "action_space", "lr_schedule", "has_critic", "seed"}
 
 
 def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -> dict[str, Any]:
@@ -243,7 +259,7 @@ def parse_seeds(text: str) -> list[int]:
     """Read seeds such as ``0-9`` or ``0,3,5-7``, in the order given.
 
     Raises:
-        ValueError: for anything else, and for a seed that is there twice.
+        ValueError: for anything else, for a seed that is there twice, and for one above `LARGEST_SEED`.
 
     Example:
         >>> parse_seeds("0,3,5-7")
@@ -254,6 +270,8 @@ def parse_seeds(text: str) -> list[int]:
         found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not found or (found[2] is not None and int(found[2]) < int(found[1])):
             raise ValueError(f"Seeds are written 0-9 or 0,3,5-7, whole numbers from 0 on; {part!r} in {text!r} is not.")
+        if any(number is not None and (len(number) > 10 or int(number) > LARGEST_SEED) for number in found.groups()):
+            raise ValueError(f"Seeds are whole numbers from 0 to {LARGEST_SEED}; {part!r} in {text!r} goes beyond.")
         seeds.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
     if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
         raise ValueError(f"Seeds must differ, but {text!r} names {', '.join(map(str, twice))} more than once.")
@@ -262,6 +280,9 @@ def parse_seeds(text: str) -> list[int]:
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``key:value`` words; values are Python literals (never evaluated), and plain words are strings.
+
+    Raises:
+        ValueError: for a word that is none, a value that cannot be read, and a key that is there twice.
 
     Example:
         >>> parse_pairs(["gamma:0.9", "truncation:bootstrap", "policy_kwargs:dict(net_arch=[8])"])
@@ -273,11 +294,14 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if not colon or not key:
             raise ValueError(f"Expected key:value, not {pair!r}. {EXAMPLES}")
         try:
-            result[key] = _literal(value)
+            read = _literal(value)
         except ValueError:
             raise ValueError(
                 f"The value of {key!r}, {value!r}, is neither a Python literal nor a plain word. {EXAMPLES}"
             ) from None
+        if key in result:
+            raise ValueError(f"{key!r} is there twice, as {result[key]!r} and as {read!r}; give one.")
+        result[key] = read
     return result
 
 
