@@ -1,12 +1,23 @@
 """Machine code of functions outside the package is used for the same constants and callees only."""
 
+import enum
 import json
+import math
 import os
 import subprocess
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import numba
+import numpy as np
 import pytest
+
+from coagent_rl.arrays import named
+from coagent_rl.kept import fingerprint
+from coagent_rl.kernel import flush, kernel
 
 SETTINGS = "SCALE = 2.0\nPOINTS = (1.0, 2.0)\n"
 HELPER = """
@@ -155,3 +166,85 @@ def test_the_oldest_machine_code_is_forgotten(tmp_path) -> None:
     code = "from coagent_rl.kernel import kernel\nRATE = 0.0\n\n@kernel\ndef rule(x):\n    return x + RATE\n"
     (tmp_path / "constant.py").write_text(code)
     assert run(MANY, tmp_path) == "2 2\n"
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Other(NamedTuple):
+    x: int
+    z: int
+
+
+Colour = enum.IntEnum("Colour", ["RED", "BLUE"])
+Shade = enum.IntEnum("Shade", {"RED": 5, "BLUE": 6})
+
+
+@kernel
+def one(x):
+    return x
+
+
+@kernel
+def two(x):
+    return 2.0 * x
+
+
+def module(name: str, **attributes: object) -> types.ModuleType:
+    made = types.ModuleType(name)
+    vars(made).update(attributes)
+    return made
+
+
+def reader(value: object, code: str = "lambda x: x + VALUE.a.b") -> Callable[..., object]:
+    return eval(code, {"VALUE": value, "__name__": "reader"})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, 2, 1.0, True, None),
+        (0.0, -0.0, 0j, float("nan")),
+        ("a", "b", b"a"),
+        ((1, 2), (1, 3), (1, (2,)), Point(1, 2), Other(1, 2)),
+        (np.zeros(2), np.ones(2), np.zeros(2, np.float32), np.zeros((1, 2)), np.float64(0.0), np.float32(0.0)),
+        (np.zeros((2, 2)), np.asfortranarray(np.zeros((2, 2)))),
+        (np.dtype("f4"), np.dtype("f8"), numba.float32, numba.float64, np.float32, np.float64),
+        (np.sin, np.cos, math.sin, np.clip, np, math),
+        (Colour.RED, Colour.BLUE, Colour, Shade),
+        (one, two, flush, named, Point, Other),
+        (module("m", a=1), module("m", a=2), module("m", a=module("n", b=1)), module("m", a=module("n", b=2))),
+    ],
+    ids=str,
+)
+def test_another_value_has_another_fingerprint(values) -> None:
+    found = [fingerprint(reader(value)) for value in values]
+    assert None not in found
+    assert len(set(found)) == len(values)
+    assert found == [fingerprint(reader(value)) for value in values]
+
+
+def test_code_closures_and_defaults_belong_to_the_fingerprint() -> None:
+    codes = [
+        "x + VALUE",
+        "x - VALUE",
+        "(lambda y: y + VALUE)(x)",
+        "(lambda y: y - VALUE)(x)",
+        "x + 1 * VALUE",
+        "x + 2 * VALUE",
+    ]
+    made = [reader(1.0, f"lambda x: {code}") for code in codes]
+    made += [reader(1.0, f"lambda x, y={number}: x + VALUE") for number in (1, 2)]
+    made += [reader(1.0, f"lambda x, *, y={number}: x + VALUE") for number in (1, 2)]
+    made += [reader(1.0, f"(lambda y: lambda x: x + y * VALUE)({number})") for number in (1, 2)]
+    assert len({fingerprint(function) for function in made} - {None}) == len(made)
+
+
+def test_what_is_not_known_has_no_fingerprint() -> None:
+    first, second = module("first"), module("second")
+    first.a, second.b = second, first
+    for value in (object(), {"a": 1}, lambda x: x, np.array([None]), numba.vectorize(lambda x: x), first):
+        code = "lambda x: x + VALUE" if value is not first else "lambda x: VALUE.a.b.a"
+        assert fingerprint(reader(value, code)) is None
