@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 from numba import config, njit
 from numba.extending import register_jitable
+
+from coagent_rl.kept import PARTS, KeptCode
 
 Array = npt.NDArray[Any]
 """Any array that a kernel takes; its docstring says which."""
@@ -38,7 +41,9 @@ def part(function: F) -> F:
     """
     if not config.DISABLE_JIT:  # type: ignore[attr-defined]
         options = {"fastmath": {"contract", "reassoc"}, "forceinline": True, "error_model": "numpy"}
-        register_jitable(cache=_is_kept(function), **options)(function)
+        # Outside the package the machine code is kept as a part of the kernels alone, which know what they consist of.
+        register_jitable(cache=_is_of_the_package(function) and _is_kept(function), **options)(function)
+        PARTS.add(function)
     return function
 
 
@@ -63,27 +68,33 @@ def _compiled(function: F, **options: Any) -> F:
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function
-    compiled: F = njit(cache=_is_kept(function), error_model="numpy", **options)(function)
-    return compiled
+    is_ours = _is_of_the_package(function)
+    compiled: Any = njit(cache=is_ours and _is_kept(function), error_model="numpy", **options)(function)
+    if not is_ours:
+        with suppress(RuntimeError):  # numba finds no folder to keep it in
+            compiled._cache = KeptCode(function)
+    return cast(F, compiled)
+
+
+def _is_of_the_package(function: Any) -> bool:
+    return _PACKAGE in Path(function.__code__.co_filename).parents
 
 
 def _is_kept(function: Any) -> bool:
     """Whether there is a folder in which a function's machine code can be kept; what is out of date there is thrown away.
 
-    Numba notices a change of the function's own file only, not of the functions that it calls. So machine code is thrown
-    away here if any file with kernels in it, of the package or beside the function, is newer: an edited rule is never
-    silently the old one.
+    Numba notices a change of the function's own file only, not of the functions that it calls. So machine code of the
+    package is thrown away here if any of its files with kernels in it is newer. (That of functions outside the package
+    finds by its name what belongs to it, see `coagent_rl.kept`.)
     """
     try:
         probe: Any = njit(cache=True)(function)
     except RuntimeError:  # numba finds no such folder
         return False
-    folder = Path(probe.stats.cache_path)
     source = Path(function.__code__.co_filename)
-    changed = max(_last_change(_PACKAGE), _last_change(source.parent))
-    for index in folder.glob(f"{source.stem}.{function.__qualname__}-*.nbi"):
+    for index in Path(probe.stats.cache_path).glob(f"{source.stem}.{function.__qualname__}-*.nbi"):
         try:
-            if index.stat().st_mtime < changed:
+            if index.stat().st_mtime < _last_change():
                 index.unlink()
         except OSError:  # another process was faster, or the folder is read-only
             continue
@@ -91,9 +102,8 @@ def _is_kept(function: Any) -> bool:
 
 
 @cache
-def _last_change(folder: Path) -> float:
-    files = folder.rglob("*.py") if folder == _PACKAGE else folder.glob("*.py")
-    return max((file.stat().st_mtime for file in files if b"kernel" in file.read_bytes()), default=0.0)
+def _last_change() -> float:
+    return max(file.stat().st_mtime for file in _PACKAGE.rglob("*.py") if b"kernel" in file.read_bytes())
 
 
 @part

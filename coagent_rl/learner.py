@@ -57,6 +57,11 @@ class Learner:
     ) -> None:
         if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
             raise ValueError(f"Unknown optimizer {optimizer!r}; known optimizers: {', '.join(OPTIMIZERS)}.")
+        if store is not None and np.ndim(store) != 4:
+            raise ValueError(
+                f"What a rule keeps (_rule_store) must be None or an array of four dimensions, as every learner.store "
+                f"has, not one of shape {np.shape(store)}: dimensions that it does not need have length 1."
+            )
         dtype, size = network.parameters.dtype, network.parameters.size
         self.network = network
         self.constants = network.constants.copy()
@@ -72,7 +77,7 @@ class Learner:
         self.traces = np.zeros((n_rows if is_traced else 0, size), dtype)
         self.activity = network.activity(n_rows)
         self.noise = np.zeros((0, 0, 0), dtype)
-        self.store = np.zeros((0, 0, 0, 0), dtype) if store is None else store.astype(dtype)
+        self.store = np.zeros((0, 0, 0, 0), dtype) if store is None else np.array(store, dtype, order="C")
         self._collect()
 
     def _collect(self) -> None:

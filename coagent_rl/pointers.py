@@ -68,13 +68,19 @@ def critic_types(n_learners: int, reads_actor: bool) -> tuple[types.Type, ...]:
     return (types.Tuple([LEARNER] * n_learners), judged, TRANSITION, _F8, _array(_F8, 1), _array(_F4, 2))
 
 
-def address(function: Any, argument_types: tuple[types.Type, ...]) -> int:
+def address(function: Any, argument_types: tuple[types.Type, ...], returns: types.Type = types.boolean) -> int:
     """Address of a kernel's machine code for arguments of these types, compiled or found on disk if need be.
 
     The code stays where it is as long as the kernel lives.
+
+    Raises:
+        ValueError: if the kernel does not always return what its callers expect, such as a rule without a ``return``.
     """
     function.compile(argument_types)
     compiled = function.overloads[argument_types]
+    if (found := compiled.signature.return_type) != returns:
+        hint = ", whether its update was finite: end it with return update(learner, time)" * (returns == types.boolean)
+        raise ValueError(f"{function.__name__} returns {str(found).capitalize()} where {returns} is expected{hint}.")
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 

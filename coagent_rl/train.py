@@ -232,11 +232,15 @@ def train_in(
     """Train in the folder of a run, new or going on, and say what came of it; signals end it between two steps."""
     from coagent_rl.analysis.plots import learning_curve
     from coagent_rl.training.checkpoints import Interruption
+    from coagent_rl.training.files import read_config
+    from coagent_rl.training.hyperparameters import trust_flag
     from coagent_rl.training.run import train
 
     folder = options.folder
     assert folder is not None
-    how = f"To go on: python train.py --resume {shlex.quote(str(folder))}"
+    config = read_config(folder)
+    words = shlex.quote(str(folder)) + trust_flag(config["algo"], config["env"], [config["settings"]])
+    how = f"To go on: python train.py --resume {words}"
     try:
         with Interruption() as options.interruption:
             result = train(algorithm, env_id, settings, seed, options)
@@ -252,6 +256,7 @@ def train_in(
     if result.returns.size:
         learning_curve(folder / "learning_curve.png", {algorithm: [result.returns]}, title=env_id)
     _report(folder, result.summary)
+    print(f"To watch it: python evaluate.py {words} --page episode.html")
     if result.summary["interrupted"]:
         print(f"Interrupted; all is saved. {how}")
 
@@ -330,8 +335,6 @@ def _report(folder: Path, summary: dict[str, Any]) -> None:
     print(f"In {folder}:")
     for name, what in contents(folder):
         print(f"  {name:<{NAME_WIDTH}}  {what}".rstrip())
-    quoted = shlex.quote(str(folder))
-    print(f"To watch it: python evaluate.py {quoted} --page episode.html")
 
 
 if __name__ == "__main__":

@@ -41,17 +41,29 @@ def run_all(blocks: list[str], folder: Path) -> list[str]:
 
 
 def test_adding_a_rule(tmp_path) -> None:
-    rule, use, check = code_blocks(ROOT / "docs" / "adding_a_rule.md")
+    rule, use, remembers, use_store, check = code_blocks(ROOT / "docs" / "adding_a_rule.md")
     (tmp_path / "node_perturbation.py").write_text(rule, encoding="utf-8")
+    (tmp_path / "proportion.py").write_text(remembers, encoding="utf-8")
     words = ["--algo", "node_perturbation:NodePerturbation", "-n", "300", "--eval-freq", "-1", "--final-eval-episodes", "1"]
     command = f"from coagent_rl import train\nassert train.main({words!r}) == 0"
-    assert run_all([use, check, command], tmp_path)[0].strip() == "2000"
+    printed = run_all([use, check, command, use_store], tmp_path)
+    assert (printed[0].strip(), printed[3].strip()) == ("2000", "0.9 True")
     assert (tmp_path / "logs" / "node_perturbation.NodePerturbation" / "CartPole-v1_1" / "summary.json").is_file()
     wrong = rule.replace("* slopes[i]", "* slopes[i] * 1.1")
     assert wrong != rule
     (tmp_path / "node_perturbation.py").write_text(wrong, encoding="utf-8")
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         run(check, tmp_path)
+
+
+def test_plain_python_finds_a_wrong_index(tmp_path) -> None:
+    *_, remembers, _, _ = code_blocks(ROOT / "docs" / "adding_a_rule.md")
+    (tmp_path / "proportion.py").write_text(remembers.replace("def _rule_store", "def _forgotten"), encoding="utf-8")
+    learn = 'from proportion import Proportion\nProportion("MlpPolicy", "CartPole-v1").learn(5)'
+    with pytest.raises(
+        AssertionError, match=r"(?s)squares = learner\.store\[0, 0, row\].*IndexError: index 0 is out of bounds"
+    ):
+        run("import os\nos.environ['NUMBA_DISABLE_JIT'] = '1'\n" + learn, tmp_path)
 
 
 def test_files(tmp_path) -> None:

@@ -19,6 +19,7 @@ from coagent_rl.credit.posterior import learn_posterior
 from coagent_rl.credit.reinforce import learn_reinforce
 from coagent_rl.credit.weight_max import learn_weight_max
 from coagent_rl.envs.multiplexer import Multiplexer
+from coagent_rl.kernel import kernel
 from coagent_rl.networks import MEAN, Layer, Network
 from coagent_rl.networks.layout import RATE_START
 from tests import enumeration
@@ -165,6 +166,7 @@ def test_other_networks_and_rewards() -> None:
     assert found.direction > 0.9
 
 
+@kernel
 def counting_rule(arrays, reinforcements, episode_starts, time) -> bool:
     """All parameters move by what the rule has counted, times the rate."""
     learner = named(arrays)
@@ -195,6 +197,11 @@ def test_a_rule_learns_beforehand_and_not_while_it_is_watched() -> None:
     assert model.actor_learner.store[0, 0, 0, 0] == 3.0
 
 
+@kernel
+def idle_rule(arrays, reinforcements, episode_starts, time) -> bool:
+    return True
+
+
 def test_what_is_refused() -> None:
     model = make(Reinforce)
     for arguments, message in (
@@ -212,7 +219,7 @@ def test_what_is_refused() -> None:
         gradient_quality(frozen, np.ones(3), REWARDS, n_samples=3)
 
     class Idle(Reinforce):
-        rule = staticmethod(lambda arrays, reinforcements, episode_starts, time: True)
+        rule = staticmethod(idle_rule)
 
     with pytest.raises(ValueError, match="Idle never moved a hidden layer in 3 samples"):
         gradient_quality(make(Idle), X, REWARDS, n_samples=3)

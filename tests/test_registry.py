@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from coagent_rl.training.hyperparameters import (
     has_settings,
     load_hyperparameters,
     shipped_environments,
+    trust_flag,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -106,12 +108,16 @@ def test_a_rule_of_ones_own_is_trained_evaluated_and_goes_on(tmp_path) -> None:
     (tmp_path / "own_rule.py").write_text(OWN)
 
     def call(script: str, *words: str) -> str:
-        command = [sys.executable, ROOT / script, "--algo", "own_rule:OwnRule", *words]
+        command = [sys.executable, ROOT / script, *words]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
 
-    quick = ("--seed", "1", "--final-eval-episodes", "0", "-n", "60")
-    call("train.py", *quick, "-params", "patience:3")
+    own = ("--algo", "own_rule:OwnRule")
+    quick = (*own, "--seed", "1", "--final-eval-episodes", "0", "-n", "60")
+    printed = call("train.py", *quick, "-params", "patience:3").splitlines()[-1]
+    assert printed.endswith("/CartPole-v1_1 --trust --page episode.html")
+    call("evaluate.py", "--n-episodes", "1", *shlex.split(printed.removeprefix("To watch it: python evaluate.py ")))
+    assert (tmp_path / "episode.html").is_file()
     first = tmp_path / "logs" / "own_rule.OwnRule" / "CartPole-v1_1"
     config = yaml.safe_load((first / "config.yml").read_text())
     assert config["algo"] == "own_rule:OwnRule"
@@ -120,8 +126,16 @@ def test_a_rule_of_ones_own_is_trained_evaluated_and_goes_on(tmp_path) -> None:
     second = first.with_name("CartPole-v1_2")
     assert yaml.safe_load((second / "config.yml").read_text()) == config
     assert json.loads((second / "summary.json").read_text())["algo"] == "own_rule:OwnRule"
-    assert "CartPole-v1_2" in call("evaluate.py", "--n-episodes", "1")
-    assert "CartPole-v1_1" in call("evaluate.py", "--n-episodes", "1", str(first))
+    assert "CartPole-v1_2" in call("evaluate.py", *own, "--n-episodes", "1")
+    assert "CartPole-v1_1" in call("evaluate.py", *own, "--n-episodes", "1", str(first))
+
+
+def test_commands_that_are_printed_ask_for_trust_where_it_is_needed() -> None:
+    wrapped = {"env_wrapper": [{"own_wrappers.Slow": {"factor": 2}}]}
+    assert trust_flag("weight_max", "CartPole-v1", [{}, {"env_wrapper": "gymnasium.wrappers.FlattenObservation"}]) == ""
+    assert trust_flag("own_rule:OwnRule", "CartPole-v1", [{}]) == " --trust"
+    assert trust_flag("weight_max", "own_envs:Own-v0", [{}]) == " --trust"
+    assert trust_flag("weight_max", "CartPole-v1", [{}, wrapped]) == " --trust"
 
 
 @pytest.mark.parametrize(

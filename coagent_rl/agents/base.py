@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
 from coagent_rl.agents.logs import record_learning, record_training, remembered, run_name
+from coagent_rl.agents.rule_checks import check_result
 from coagent_rl.agents.signatures import show_all_arguments
 from coagent_rl.agents.spaces import batch_of_one, describe
 from coagent_rl.arrays import NOISE_STEP, VALUES
@@ -294,7 +295,8 @@ class CoagentAlgorithm(Construction):
         if not critic.learn(actor, transition, time):
             self._raise_not_finite(ends, rewards)
         self.recent_errors.append(critic.td_errors.tobytes())
-        if not self.rule(actor.arrays, critic.reinforcements, episode_starts, time):
+        if not (is_finite := self.rule(actor.arrays, critic.reinforcements, episode_starts, time)):
+            check_result(is_finite, self.algorithm)
             self._raise_diverged(self._rule_diverged(), rewards)
         self._n_updates += 1
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
-from numba import config
+from numba import config, types
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -109,7 +109,7 @@ class CompiledTraining:
         is_discrete = isinstance(model.action_space, spaces.Discrete)
         n_learners = len(critic.learners)
         self.addresses = (
-            address(inner.twin.advance, environment_types(is_discrete)),
+            address(inner.twin.advance, environment_types(is_discrete), types.int64),
             address(critic.kernel, critic_types(n_learners, critic.reads_actor)),
             address(model.rule, RULE),
             address(forward, FORWARD),

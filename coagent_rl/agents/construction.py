@@ -21,10 +21,10 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents import search
-from coagent_rl.agents.holding import check_firing
 from coagent_rl.agents.logs import N_RECENT
 from coagent_rl.agents.policy import CoagentPolicy
 from coagent_rl.agents.rates import LearningRates
+from coagent_rl.agents.rule_checks import check_rule
 from coagent_rl.agents.signatures import unknown_argument
 from coagent_rl.agents.spaces import check_action_space, observation_size
 from coagent_rl.critics import Critic, MAPPropCritic, NeuronCritics, RewardCritic, TDLambdaCritic
@@ -281,7 +281,7 @@ class Construction(LearningRates):
         policy = self.policy_class(self.observation_space, self.action_space, **arguments)
         assert isinstance(policy, CoagentPolicy)
         self._check_networks(policy)
-        check_firing(policy, self.rule, self.algorithm)
+        check_rule(policy, self.rule, self.algorithm)
         self.policy = policy
         policy.normaliser = self.get_vec_normalize_env()
         network = policy.actor

@@ -10,6 +10,7 @@ import numpy as np
 import torch as th
 
 from coagent_rl.agents.base import CoagentAlgorithm
+from coagent_rl.agents.rule_checks import check_result
 from coagent_rl.analysis.gradients import ExactGradient, Rewards, exact_gradient, rewards_of
 from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.critics import NeuronCritics
@@ -159,7 +160,8 @@ def _watch(
         noise.cursor += 1
         reward = outputs[0] @ rewards if is_table else float(rewards_of(rewards, th.as_tensor(outputs))[0])
         told[:] = reward - baseline
-        if not rule(learner.arrays, told, starts, 0.0):
+        if not (is_finite := rule(learner.arrays, told, starts, 0.0)):
+            check_result(is_finite, type(model).__name__)
             raise ValueError(f"An update of {type(model).__name__} is not finite.")
         if rate > 0.0:
             change = (parameters.astype(np.float64) - before) / rate

@@ -14,7 +14,7 @@ import yaml
 
 from coagent_rl.registry import ALGORITHMS, algorithm_folder, summary_of
 from coagent_rl.training.files import new_run, write_text
-from coagent_rl.training.hyperparameters import check_imports, parse_seeds, shipped_environments
+from coagent_rl.training.hyperparameters import check_imports, parse_seeds, shipped_environments, trust_flag
 
 HOW = ("resume", "n_jobs", "backend", "address", "progress", "trust")
 """Arguments that say how a study is made, not what it is."""
@@ -100,7 +100,8 @@ def _made(
     except KeyboardInterrupt:
         if not (folder / STUDY_FILE).is_file():
             raise
-        print(f"Interrupted. What is finished stays; --resume {folder} completes the study.", file=sys.stderr)
+        flag = trust_flag(algorithm, env, [settings, *(others.get("variants") or {}).values()])
+        print(f"Interrupted. What is finished stays; --resume {folder}{flag} completes the study.", file=sys.stderr)
         return 130
     write_text(folder / "command.txt", words + "\n")
     print(f"\n{made.table()}")

@@ -65,6 +65,15 @@ def check_imports(
                 )
 
 
+def trust_flag(algorithm: str, env: str, all_settings: Sequence[Mapping[str, Any]]) -> str:
+    """What a command that is printed must end with, so that `check_imports` lets it read the files of the user's own run."""
+    try:
+        check_imports(algorithm, env, all_settings, "")
+    except ValueError:
+        return " --trust"
+    return ""
+
+
 def check_environment(env_id: str) -> str:
     """Return ``env_id`` if it is registered with Gymnasium; raise a ValueError that names the nearest ids otherwise.
 
