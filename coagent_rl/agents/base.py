@@ -190,8 +190,6 @@ class CoagentAlgorithm(Construction):
         actor, counters = self.actor_learner, self.actor_learner.counters
         structure = (network.layout, network.constants, self.acting_parameters(actor))
         outputs = self._acting[VALUES][:, network.slot(-1)]
-        clip = self.reward_clip
-        zero_where_truncated = self.truncation == "zero_td_error"
         observations = self._encode(self._last_obs, self.n_envs)
         is_asked = not is_nothing(callback)
         learn_from, encode, n_envs, block = self._learn_from, self._encode, self.n_envs, noise.block
@@ -216,12 +214,13 @@ class CoagentAlgorithm(Construction):
             if ended:
                 ends, truncated = self._ends(next_inputs, dones, infos)
                 terminated = dones & ~truncated
-                ignored = truncated if zero_where_truncated else self._never
+                ignored = truncated if self.truncation == "zero_td_error" else self._never
             else:
                 ends, terminated, ignored = next_inputs, dones, self._never
             episode_starts = self._last_episode_starts
             if self._rates_move:
                 self._set_rates()
+            clip = self.reward_clip
             # NaN stays NaN, but clipping would hide an infinite reward.
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
             learn_from(observations, learned, ends, terminated, ignored, episode_starts)

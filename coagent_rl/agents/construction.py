@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 import warnings
 from abc import abstractmethod
 from collections import deque
@@ -16,15 +15,14 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents import search
+from coagent_rl.agents.arguments import CRITICS, Arguments
 from coagent_rl.agents.holding import check_firing
 from coagent_rl.agents.logs import N_RECENT
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.agents.rates import LearningRates
 from coagent_rl.agents.signatures import unknown_argument
 from coagent_rl.agents.spaces import check_action_space, observation_size
 from coagent_rl.critics import Critic, MAPPropCritic, NeuronCritics, RewardCritic, TDLambdaCritic
@@ -39,19 +37,12 @@ from coagent_rl.optimizers import CRITIC_KAPPA
 from coagent_rl.schedules import LearningRate
 from coagent_rl.streams import generator
 
-TRUNCATIONS = ("bootstrap", "zero_td_error")
 UNSAVED = ("recent_errors", "_logged", "_rates_move")
-CRITICS = {"td": "softplus", "map_prop": "gaussian_softplus", None: "softplus"}
-"""Name of a critic → its hidden units, where the user names none."""
 
 
-class Construction(LearningRates):
+class Construction(Arguments):
     """The part of `CoagentAlgorithm` that makes and checks; the arguments are explained there."""
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": CoagentPolicy,
-        "MultiInputPolicy": CoagentPolicy,
-    }
     policy: CoagentPolicy
     _logged: tuple[int, int]
     _rates_move: bool
@@ -205,56 +196,6 @@ class Construction(LearningRates):
                     f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
                     f"not {layer.kind!r} ones; possible are {possible}."
                 )
-
-    @classmethod
-    def _check_policy(cls, policy: object) -> None:
-        if isinstance(policy, str) and policy in cls.policy_aliases:
-            return
-        if not (isinstance(policy, type) and issubclass(policy, CoagentPolicy)):
-            raise ValueError(
-                f"policy must be one of {list(cls.policy_aliases)} or a subclass of CoagentPolicy, not {policy!r}: "
-                f"coagent networks are layers of units that take a vector of numbers, no images and no history."
-            )
-
-    def _check_arguments(self) -> None:
-        """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
-        for name in ("temperature", "weight_decay"):
-            self._check_number(name)
-        for name in ("gamma", "actor_lambda", "critic_lambda"):
-            self._check_share(name, "[0")
-        if not 0.0 <= self.weight_decay < np.inf:
-            raise ValueError(f"weight_decay must be finite and not negative, not {self.weight_decay!r}.")
-        if not isinstance(self.critic, str | None) or self.critic not in CRITICS:
-            raise ValueError(f"critic must be one of {tuple(CRITICS)}, not {self.critic!r}.")
-        if not isinstance(self.critic_kwargs, Mapping | None):
-            raise ValueError(f"critic_kwargs must be a dictionary, not {self.critic_kwargs!r}.")
-        if self.critic != "map_prop" and self.critic_kwargs:
-            raise ValueError(
-                f"critic_kwargs are for the critic 'map_prop'; {self.critic!r} takes none: {self.critic_kwargs}."
-            )
-        if self.truncation not in TRUNCATIONS:
-            raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
-        if self.reward_clip is not None:
-            self._check_number("reward_clip")
-            if not self.reward_clip > 0.0:
-                raise ValueError(f"reward_clip must be positive or None, not {self.reward_clip!r}.")
-
-    def _check_number(self, name: str) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise ValueError(f"{name} must be a number, not {value!r}.")
-
-    def _check_share(self, name: str, least: str = "(0") -> None:
-        """Check a number up to 1, from ``"[0"`` on or above ``"(0"``."""
-        self._check_number(name)
-        value = getattr(self, name)
-        if not (0.0 < value <= 1.0 or (value == 0.0 and least == "[0")):
-            raise ValueError(f"{name} must lie in {least}, 1], not {value!r}.")
-
-    def _check_positive(self, name: str) -> None:
-        self._check_number(name)
-        if not 0.0 < getattr(self, name) < np.inf:
-            raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
 
     # ------------------------------------------------------------------ construction
 
