@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3 import A2C
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -98,6 +99,26 @@ def test_an_unknown_argument_names_the_agent_and_what_comes_near() -> None:
         WeightMax("MlpPolicy", "CartPole-v1", norm_ordr=2.0)
     with pytest.raises(TypeError, match=r"'zzz'\. help\(WeightMax\) lists all\.$"):
         WeightMax("MlpPolicy", "CartPole-v1", zzz=1)
+
+
+@pytest.mark.parametrize("name", ["firing_rate", "deterministic_mode", "noise_persistence", "units", "net_arch"])
+def test_an_argument_of_the_policy_is_sent_there(name) -> None:
+    with pytest.raises(
+        TypeError, match=rf"no argument '{name}'. It belongs in policy_kwargs: policy_kwargs=dict\({name}=0\.5\)"
+    ):
+        WeightMax("MlpPolicy", "CartPole-v1", **{name: 0.5})
+
+
+def test_load_takes_arguments_and_saved_attributes_only(tmp_path) -> None:
+    make().save(tmp_path / "model")
+    with pytest.raises(TypeError, match=r"^WeightMax has no argument 'gama'\. Did you mean gamma\?$"):
+        WeightMax.load(tmp_path / "model", gama=0.9)
+    BaseAlgorithm.save(make(), tmp_path / "older", exclude=["noise"])
+    with pytest.raises(TypeError, match="no argument 'gama'"):
+        WeightMax.load(tmp_path / "older", trust=True, gama=0.9)
+    logs = {"verbose": 0, "seed": 3, "tensorboard_log": None, "device": "cpu", "custom_objects": {"zzz": 1}}
+    loaded = WeightMax.load(tmp_path / "model", env="CartPole-v1", force_reset=True, num_timesteps=7, **logs)
+    assert (loaded.num_timesteps, loaded.seed) == (7, 3)
 
 
 def test_foreign_files_are_refused(tmp_path) -> None:

@@ -87,7 +87,8 @@ class Construction(Arguments):
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise TypeError(unknown_argument(type(self), next(iter(unknown))))
+            name, value = next(iter(unknown.items()))
+            raise TypeError(unknown_argument(type(self), name, value, policy if isinstance(policy, type) else None))
         if not isinstance(policy_kwargs, Mapping | None):
             raise ValueError(f"policy_kwargs must be a dictionary, not {policy_kwargs!r}.")
         if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:

@@ -11,7 +11,6 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from coagent_rl.agents.acting import DETERMINISTIC_MODES
 from coagent_rl.agents.block import CLIPPED, LARGEST
 from coagent_rl.agents.policy_files import load_policy, save_policy
 from coagent_rl.agents.portable import PortablePolicy
@@ -170,8 +169,6 @@ class CoagentPolicy(PortablePolicy):
     ) -> None:
         n_inputs = observation_size(observation_space)
         check_action_space(action_space)
-        if deterministic_mode is not None and deterministic_mode not in DETERMINISTIC_MODES:
-            raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
         if type(marginal_samples) is not int or marginal_samples < 1:
             raise ValueError(f"marginal_samples must be a whole number from 1, not {marginal_samples!r}.")
         if not (is_positive(exploration_probability) and exploration_probability <= 1.0):
@@ -187,7 +184,6 @@ class CoagentPolicy(PortablePolicy):
             "critic_variance": critic_variance,
             "learned_deviation": learned_deviation,
             "has_critic": has_critic,
-            "deterministic_mode": deterministic_mode,
             "marginal_samples": marginal_samples,
             "exploration_probability": exploration_probability,
             "noise_persistence": noise_persistence,
@@ -208,8 +204,7 @@ class CoagentPolicy(PortablePolicy):
         self.actor = Network(
             n_inputs, _with_variances([*_hidden_layers(units, actor_sizes, gibbs_sweeps), output], variance, "variance")
         )
-        is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
-        self.deterministic_mode = deterministic_mode or ("hashed" if is_random and self._bounds is None else "marginal")
+        self.deterministic_mode = deterministic_mode
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
@@ -350,4 +345,5 @@ class CoagentPolicy(PortablePolicy):
         return th.as_tensor(values[:, self.critic.slot(-1)])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return dict(observation_space=self.observation_space, action_space=self.action_space, **self._constructor_arguments)
+        own = {**self._constructor_arguments, "deterministic_mode": self.deterministic_mode}
+        return dict(observation_space=self.observation_space, action_space=self.action_space, **own)
