@@ -181,7 +181,8 @@ class CompiledTraining:
         vec.ret_rms.mean, vec.ret_rms.var = return_mean.reshape(()), return_var.reshape(())
         vec.ret_rms.count = float(self.settings[block.RETURN_COUNT])
         vec.returns = returns
-        vec.old_obs, vec.old_reward = self.env.observations.copy(), self.env._rewards.copy()
+        if np.isfinite(self.env.observations).all() and np.isfinite(self.env._rewards).all():
+            vec.old_obs, vec.old_reward = self.env.observations.copy(), self.env._rewards.copy()
 
     # ------------------------------------------------------------------ blocks
 
