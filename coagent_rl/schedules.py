@@ -17,6 +17,11 @@ def is_positive(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0.0 < float(value) < np.inf
 
 
+def is_zero(value: object) -> bool:
+    """Whether something is the number 0, a rate with which nothing is learned."""
+    return isinstance(value, numbers.Real) and value == 0
+
+
 @dataclass(frozen=True)
 class LinearSchedule:
     """Linear from ``start`` to ``end`` over ``steps`` environment steps, then constant.
@@ -77,7 +82,7 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
         return LinearSchedule(value["start"], value["end"], value["steps"])
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return constant_schedule(float(value))
     if isinstance(value, Sequence) and not isinstance(value, str):
         return constant_schedule(value)
@@ -87,9 +92,11 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
 def _per_layer(rates: Rates, depth: int, name: str) -> np.ndarray:
     try:
         table = np.asarray(rates, dtype=np.float64)
+        if table.ndim > 1 or any(isinstance(rate, bool) for rate in np.asarray(rates, object).reshape(-1)):
+            raise ValueError
     except (TypeError, ValueError):
         raise ValueError(f"{name}: {rates!r} is neither a number nor a list of numbers.") from None
-    if table.ndim > 1 or (table.ndim == 1 and table.size != depth):
+    if table.ndim == 1 and table.size != depth:
         raise ValueError(
             f"{name}: {table.size} values were given ({rates!r}) for {depth} layers; give one number for all layers or "
             f"{depth}, from the input side to the output (the output layer counts)."

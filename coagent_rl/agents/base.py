@@ -20,6 +20,7 @@ from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
+from coagent_rl.streams import as_seed
 
 STEPS_BETWEEN_LOGS = 1000  # environment steps at least
 FOREVER = 2**62
@@ -95,6 +96,7 @@ class CoagentAlgorithm(Construction):
         from coagent_rl.training.environments import make_environments, normalised
         from coagent_rl.training.hyperparameters import RUN_KEYS, shipped_settings
 
+        seed = as_seed(seed)
         settings = shipped_settings(cls, env_id)
         env = make_environments(env_id, 1, seed, {}, settings.get("env_wrapper"))
         arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}

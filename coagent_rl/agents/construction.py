@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from abc import abstractmethod
 from collections import deque
@@ -34,8 +35,8 @@ from coagent_rl.networks import Network
 from coagent_rl.networks.units import BERNOULLI, GAUSSIAN, GAUSSIAN_PREACTIVATION, kinds_of
 from coagent_rl.noise import Noise
 from coagent_rl.optimizers import CRITIC_KAPPA
-from coagent_rl.schedules import LearningRate
-from coagent_rl.streams import generator
+from coagent_rl.schedules import LearningRate, is_zero
+from coagent_rl.streams import as_seed, generator
 
 UNSAVED = ("recent_errors", "_logged", "_rates_move")
 
@@ -94,24 +95,29 @@ class Construction(Arguments):
         if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
             raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
         self._check_policy(policy)
-        if isinstance(env, str) and (twin := twin_of(env, {})) is not None:
-            if verbose >= 1:
-                print(f"Creating environment from the given name '{env}'")
-                print("Wrapping the env in a CompiledVecEnv, which monitors itself.")
-            env = CompiledVecEnv(twin)
+        if not isinstance(verbose, int) or verbose < 0:
+            raise ValueError(f"verbose must be a whole number from 0, not {verbose!r}.")
+        if not isinstance(tensorboard_log, str | os.PathLike | None):
+            raise ValueError(f"tensorboard_log must be a folder's path or None, not {tensorboard_log!r}.")
+        has_critic = (policy_kwargs or {}).get("has_critic", critic is not None)
+        if has_critic != (critic is not None):
+            raise ValueError(
+                f"policy_kwargs: has_critic={has_critic!r} does not go with critic={critic!r}, which says whether "
+                f"there is a critic (None for none): leave has_critic away."
+            )
         if str(device) not in ("auto", "cpu"):
             warnings.warn(f"Everything runs on the CPU; device={device!r} is ignored.", stacklevel=2)
         super().__init__(
             policy,
-            env,
+            _with_twin(env, verbose),
             learning_rate=learning_rate,  # type: ignore[arg-type]  # every layer has its own
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
+            tensorboard_log=None if tensorboard_log is None else os.fspath(tensorboard_log),
+            verbose=int(verbose),
             device="cpu",
             support_multi_env=True,
-            seed=seed,
+            seed=as_seed(seed),
         )
         if env is None and _init_setup_model:
             raise ValueError("env is None: give an environment, or its id, to learn from.")
@@ -134,6 +140,8 @@ class Construction(Arguments):
         self.critic_noise: Noise | None = None
         if _init_setup_model:
             self._setup_model()
+            rates = {name: getattr(self, name) for name in self.default_rates}
+            self._check_rates_are_used({name: rate for name, rate in rates.items() if not is_zero(rate)})
 
     # ------------------------------------------------------------------ the rule, given by a subclass
 
@@ -285,6 +293,7 @@ class Construction(Arguments):
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
+        seed = as_seed(seed)
         super().set_random_seed(seed)
         if seed is not None and getattr(self, "policy", None) is not None:
             self.noise = Noise(generator(seed, "actor_noise"))
@@ -294,8 +303,10 @@ class Construction(Arguments):
             self.policy.seed_predictions(seed)
 
     @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        env = maybe_make_env(env, verbose)
+    def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = maybe_make_env(_with_twin(env, verbose), verbose)
+        if not (hasattr(env, "observation_space") and hasattr(env, "action_space")):
+            raise ValueError(f"env must be an environment, its id, or a vectorised environment, not {env!r}.")
         observation_size(env.observation_space)
         check_action_space(env.action_space)
         if isinstance(env, gym.Env):
@@ -340,3 +351,14 @@ class Construction(Arguments):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never", *UNSAVED]
+
+
+def _with_twin(env: Any, verbose: int) -> Any:
+    """The compiled twin of an environment that is given by its id, if it has one; otherwise what is given."""
+    twin = twin_of(env, {}) if isinstance(env, str) else None
+    if twin is None:
+        return env
+    if verbose >= 1:
+        print(f"Creating environment from the given name '{env}'")
+        print("Wrapping the env in a CompiledVecEnv, which monitors itself.")
+    return CompiledVecEnv(twin)

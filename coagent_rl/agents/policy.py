@@ -47,12 +47,16 @@ def hidden_sizes(net_arch: NetArch | None) -> tuple[tuple[int, ...], tuple[int, 
     )
     for widths in (actor, critic):
         is_list = isinstance(widths, Sequence | np.ndarray) and not isinstance(widths, str)
-        if not is_list or not all(isinstance(width, (int, np.integer)) and width > 0 for width in widths):
+        if not is_list or not all(
+            type(width) is not bool and isinstance(width, int | np.integer) and width > 0 for width in widths
+        ):
             raise ValueError(f"net_arch must list positive integers, the widths of the hidden layers, not {widths!r}.")
     return tuple(actor), tuple(critic)
 
 
 def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int], sweeps: int) -> list[Layer]:
+    if not isinstance(units, Sequence | np.ndarray):
+        raise ValueError(f"units must be the name of a kind of units, or one for each hidden layer, not {units!r}.")
     kinds = [units] * len(sizes) if isinstance(units, str) else list(units)
     if len(kinds) != len(sizes):
         raise ValueError(
@@ -88,7 +92,8 @@ def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], 
     """Give the Gaussian layers their variances, a number for all or one each."""
     n_gaussian = sum(layer.has_deviation for layer in layers)
     given = list(variance) if isinstance(variance, Sequence | np.ndarray) else [variance] * n_gaussian
-    if len(given) != n_gaussian or not all(is_positive(v) for v in given):
+    # A number that nothing needs is checked too.
+    if len(given) != n_gaussian or not all(is_positive(v) for v in given or np.atleast_1d(np.asarray(variance, object))):
         raise ValueError(
             f"{name} must be a positive number, or one for each of the {n_gaussian} layers of Gaussian units, "
             f"not {variance!r}."
@@ -118,7 +123,7 @@ class CoagentPolicy(PortablePolicy):
             initial one where it is learned).
         critic_variance: the same for the critic.
         learned_deviation: whether Gaussian output units learn log σ.
-        has_critic: whether there is a value network.
+        has_critic: whether there is a value network; the agent's ``critic`` says it.
         deterministic_mode: what ``predict(deterministic=True)`` means: ``"hashed"`` (all units sample, with noise from a
             generator seeded by the observation), ``"marginal"`` (the most likely action, or the mean one, averaged over a
             fixed bank of samples of the hidden units), ``"mean"`` (hidden units pass their means on), ``"most_likely"``
@@ -171,6 +176,9 @@ class CoagentPolicy(PortablePolicy):
         check_action_space(action_space)
         if type(marginal_samples) is not int or marginal_samples < 1:
             raise ValueError(f"marginal_samples must be a whole number from 1, not {marginal_samples!r}.")
+        for name, given in (("learned_deviation", learned_deviation), ("has_critic", has_critic)):
+            if not isinstance(given, bool):
+                raise ValueError(f"{name} must be True or False, not {given!r}.")
         if not (is_positive(exploration_probability) and exploration_probability <= 1.0):
             raise ValueError(f"exploration_probability must lie in (0, 1], not {exploration_probability!r}.")
         super().__init__(observation_space, action_space, normalize_images=False)
