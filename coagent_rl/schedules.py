@@ -17,11 +17,6 @@ def is_positive(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0.0 < float(value) < np.inf
 
 
-def is_zero(value: object) -> bool:
-    """Whether something is the number 0, a rate with which nothing is learned."""
-    return isinstance(value, numbers.Real) and value == 0
-
-
 @dataclass(frozen=True)
 class LinearSchedule:
     """Linear from ``start`` to ``end`` over ``steps`` environment steps, then constant.

@@ -98,7 +98,6 @@ def test_unsupported_spaces(observation_space, action_space, message) -> None:
         ({"policy_kwargs": {"learned_deviation": "no"}}, "learned_deviation must be True or False, not 'no'"),
         ({"policy_kwargs": {"has_critic": False}}, "has_critic=False does not go with critic='td'"),
         ({"policy_kwargs": {"has_critic": True}, "critic": None}, "has_critic=True does not go with critic=None"),
-        ({"critic": None, "critic_learning_rate": 0.1}, "critic_learning_rate=0.1 would do nothing: this model has no such"),
         ({"learning_rate": True}, "learning_rate must be a number, .*, not True"),
         ({"learning_rate": [True, 0.1, 0.1]}, r"\[True, 0.1, 0.1\] is neither a number nor a list of numbers"),
         ({"learning_rate": [[1, 2, 3]]}, r"\[\[1, 2, 3\]\] is neither a number nor a list of numbers"),

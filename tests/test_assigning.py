@@ -87,8 +87,3 @@ def test_a_subclass_may_keep_its_argument_after_the_model_is_made() -> None:
     assert model.strength == 0.25
     with pytest.raises(AttributeError, match=r"Own\.load\(path, strength=1\)"):
         model.strength = 1
-
-
-def test_a_rate_of_zero_asks_for_nothing() -> None:
-    """Settings that are shipped say so where there is no critic."""
-    assert make(critic=None, critic_learning_rate=0.0).critic_learning_rate == 0.0

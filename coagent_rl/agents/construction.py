@@ -35,7 +35,7 @@ from coagent_rl.networks import Network
 from coagent_rl.networks.units import BERNOULLI, GAUSSIAN, GAUSSIAN_PREACTIVATION, kinds_of
 from coagent_rl.noise import Noise
 from coagent_rl.optimizers import CRITIC_KAPPA
-from coagent_rl.schedules import LearningRate, is_zero
+from coagent_rl.schedules import LearningRate
 from coagent_rl.streams import as_seed, generator
 
 UNSAVED = ("recent_errors", "_logged", "_rates_move")
@@ -140,8 +140,6 @@ class Construction(Arguments):
         self.critic_noise: Noise | None = None
         if _init_setup_model:
             self._setup_model()
-            rates = {name: getattr(self, name) for name in self.default_rates}
-            self._check_rates_are_used({name: rate for name, rate in rates.items() if not is_zero(rate)})
 
     # ------------------------------------------------------------------ the rule, given by a subclass
 
