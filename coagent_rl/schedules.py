@@ -77,7 +77,7 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
         return LinearSchedule(value["start"], value["end"], value["steps"])
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return constant_schedule(float(value))
     if isinstance(value, Sequence) and not isinstance(value, str):
         return constant_schedule(value)
@@ -87,9 +87,11 @@ def as_schedule(value: object, name: str) -> LinearSchedule:
 def _per_layer(rates: Rates, depth: int, name: str) -> np.ndarray:
     try:
         table = np.asarray(rates, dtype=np.float64)
+        if table.ndim > 1 or any(isinstance(rate, bool) for rate in np.asarray(rates, object).reshape(-1)):
+            raise ValueError
     except (TypeError, ValueError):
         raise ValueError(f"{name}: {rates!r} is neither a number nor a list of numbers.") from None
-    if table.ndim > 1 or (table.ndim == 1 and table.size != depth):
+    if table.ndim == 1 and table.size != depth:
         raise ValueError(
             f"{name}: {table.size} values were given ({rates!r}) for {depth} layers; give one number for all layers or "
             f"{depth}, from the input side to the output (the output layer counts)."

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3 import A2C
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from coagent_rl import Reinforce, WeightMax
+from coagent_rl import DecentralizedDDPG, Reinforce, WeightMax
 from coagent_rl.agents import CoagentPolicy
 from tests.test_agents import SMALL, Scripted, flat, make
 
@@ -84,11 +85,42 @@ def test_unsupported_spaces(observation_space, action_space, message) -> None:
         ({"policy_kwargs": {"output_units": "bernoulli"}}, "softmax"),
         ({"policy_kwargs": {"critic_units": "bernoulli"}}, "critic_units must be deterministic"),
         ({"policy_kwargs": {"deterministic_mode": "greedy"}}, "deterministic_mode must be one of"),
+        ({"seed": "0"}, r"seed must be None or a whole number from 0 to 2\*\*32 - 1, not '0'"),
+        ({"seed": 1.5}, "seed must be .*, not 1.5"),
+        ({"seed": -1}, "seed must be .*, not -1"),
+        ({"seed": True}, "seed must be .*, not True"),
+        ({"verbose": "1"}, "verbose must be a whole number from 0, not '1'"),
+        ({"tensorboard_log": 3}, "tensorboard_log must be a folder's path or None, not 3"),
+        ({"env": 3}, "env must be an environment, its id, or a vectorised environment, not 3"),
+        ({"policy_kwargs": {"units": 3}}, "units must be the name of a kind of units, or one for each hidden layer, not 3"),
+        ({"policy_kwargs": {"variance": -1}}, "variance must be a positive number, .*, not -1"),
+        ({"policy_kwargs": {"critic_variance": 0}}, "critic_variance must be a positive number, .*, not 0"),
+        ({"policy_kwargs": {"learned_deviation": "no"}}, "learned_deviation must be True or False, not 'no'"),
+        ({"policy_kwargs": {"has_critic": False}}, "has_critic=False does not go with critic='td'"),
+        ({"policy_kwargs": {"has_critic": True}, "critic": None}, "has_critic=True does not go with critic=None"),
+        ({"learning_rate": True}, "learning_rate must be a number, .*, not True"),
+        ({"learning_rate": [True, 0.1, 0.1]}, r"\[True, 0.1, 0.1\] is neither a number nor a list of numbers"),
+        ({"learning_rate": [[1, 2, 3]]}, r"\[\[1, 2, 3\]\] is neither a number nor a list of numbers"),
+        ({"agent": DecentralizedDDPG, "policy_kwargs": {"units": 3}}, "trains Gaussian units .*, not 3"),
     ],
 )
 def test_wrong_arguments(kwargs, message) -> None:
     with pytest.raises(ValueError, match=message):
         make(**kwargs)
+
+
+def test_seeds_are_checked_wherever_they_are_given(tmp_path) -> None:
+    model = make(seed=np.int64(3), tensorboard_log=tmp_path, verbose=True)
+    assert (model.seed, model.tensorboard_log, model.verbose) == (3, str(tmp_path), 1)
+    model.save(tmp_path / "model")
+    assert WeightMax.load(tmp_path / "model").seed == 3
+    for refused in (
+        lambda: WeightMax.tuned("CartPole-v1", seed="0"),
+        lambda: model.set_random_seed("0"),
+        lambda: WeightMax.load(tmp_path / "model", seed="0"),
+    ):
+        with pytest.raises(ValueError, match=r"^seed must be .*, not '0'"):
+            refused()
 
 
 def test_an_unknown_argument_names_the_agent_and_what_comes_near() -> None:
@@ -98,6 +130,26 @@ def test_an_unknown_argument_names_the_agent_and_what_comes_near() -> None:
         WeightMax("MlpPolicy", "CartPole-v1", norm_ordr=2.0)
     with pytest.raises(TypeError, match=r"'zzz'\. help\(WeightMax\) lists all\.$"):
         WeightMax("MlpPolicy", "CartPole-v1", zzz=1)
+
+
+@pytest.mark.parametrize("name", ["firing_rate", "deterministic_mode", "noise_persistence", "units", "net_arch"])
+def test_an_argument_of_the_policy_is_sent_there(name) -> None:
+    with pytest.raises(
+        TypeError, match=rf"no argument '{name}'. It belongs in policy_kwargs: policy_kwargs=dict\({name}=0\.5\)"
+    ):
+        WeightMax("MlpPolicy", "CartPole-v1", **{name: 0.5})
+
+
+def test_load_takes_arguments_and_saved_attributes_only(tmp_path) -> None:
+    make().save(tmp_path / "model")
+    with pytest.raises(TypeError, match=r"^WeightMax has no argument 'gama'\. Did you mean gamma\?$"):
+        WeightMax.load(tmp_path / "model", gama=0.9)
+    BaseAlgorithm.save(make(), tmp_path / "older", exclude=["noise"])
+    with pytest.raises(TypeError, match="no argument 'gama'"):
+        WeightMax.load(tmp_path / "older", trust=True, gama=0.9)
+    logs = {"verbose": 0, "seed": 3, "tensorboard_log": None, "device": "cpu", "custom_objects": {"zzz": 1}}
+    loaded = WeightMax.load(tmp_path / "model", env="CartPole-v1", force_reset=True, num_timesteps=7, **logs)
+    assert (loaded.num_timesteps, loaded.seed) == (7, 3)
 
 
 def test_foreign_files_are_refused(tmp_path) -> None:

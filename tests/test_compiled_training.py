@@ -209,6 +209,18 @@ def test_ids_become_compiled_and_objects_stay_what_they_are() -> None:
     np.testing.assert_array_equal(everything(by_id), everything(by_object))
 
 
+def test_an_id_that_is_given_later_becomes_compiled_too(tmp_path, capsys) -> None:
+    model = make(Reinforce)
+    model.save(tmp_path / "model")
+    loaded = Reinforce.load(tmp_path / "model", env="CartPole-v1").learn(100)
+    model.learn(100)
+    assert capsys.readouterr().out == ""
+    assert loaded.why_step_by_step is None
+    np.testing.assert_array_equal(everything(loaded), everything(model))
+    loaded.set_env("CartPole-v1")
+    assert loaded.learn(100).why_step_by_step is None
+
+
 def test_what_is_not_finite_ends_compiled_training_too() -> None:
     for network, layer in (("actor", 0), ("critic", 0)):
         model = make(Reinforce).learn(50)

@@ -162,6 +162,25 @@ def test_mode_is_kept_with_the_model(tmp_path) -> None:
     np.testing.assert_array_equal(model.predict(x, deterministic=True)[0], loaded.predict(x, deterministic=True)[0])
 
 
+def test_an_assigned_mode_is_checked_and_saved(tmp_path) -> None:
+    model = WeightMax("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [8]}, seed=0)
+    for wrong in ("foo", 3, ["mean"]):
+        with pytest.raises(ValueError, match=r"deterministic_mode must be one of .*'mean'.*, not"):
+            model.policy.deterministic_mode = wrong
+    assert model.policy.deterministic_mode == "hashed"
+    model.policy.deterministic_mode = "mean"
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    loaded = WeightMax.load(tmp_path / "model", policy_kwargs={"net_arch": [8]})
+    assert loaded.policy.deterministic_mode == "mean"
+    assert type(model.policy).load(tmp_path / "policy").deterministic_mode == "mean"
+    given = {"net_arch": [8], "deterministic_mode": "most_likely"}
+    loaded = WeightMax.load(tmp_path / "model", custom_objects={"policy_kwargs": given})
+    assert loaded.policy.deterministic_mode == "most_likely"
+    model.policy.deterministic_mode = None
+    assert model.policy.deterministic_mode == "hashed"
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_default_is_what_was_measured_to_be_best(name) -> None:
     """All random units sampled where actions are discrete; the mean action where noise would be added to it."""

@@ -207,7 +207,7 @@ def test_code_in_a_file_is_not_run(saved, tmp_path, monkeypatch) -> None:
                 WeightMax.load(with_sums(harm), trust=trust)
     # The format of older versions, in which any attribute could be pickled.
     BaseAlgorithm.save(model, tmp_path / "older", exclude=["noise"])
-    model.gamma = Plants()
+    vars(model)["gamma"] = Plants()
     BaseAlgorithm.save(model, tmp_path / "planted", exclude=["noise"])
     for name in ("older", "planted"):
         with pytest.raises(ValueError, match="saved by an older version and is pickled"):

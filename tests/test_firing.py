@@ -148,3 +148,15 @@ def test_rules_that_are_not_defined_for_it_say_so(kind) -> None:
     with pytest.raises(ValueError, match=r"firing_rate"):
         kind("MlpPolicy", "CartPole-v1", policy_kwargs={"firing_rate": 0.5})
     kind("MlpPolicy", "CartPole-v1", policy_kwargs={"firing_rate": 1.0})
+
+
+def test_a_state_of_other_observations_is_named() -> None:
+    model = WeightMax("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [8], "firing_rate": 0.5}, seed=0)
+    observations = np.zeros((3, 4), np.float32)
+    state = model.predict(observations)[1]
+    for wrong in (model.predict(observations[:2])[1], 3, (np.zeros((3, 2)),)):
+        with pytest.raises(ValueError, match=r"state must be what the last call of predict gave .* \(3, 14\)"):
+            model.predict(observations, wrong)
+    with pytest.raises(ValueError, match="episode_start must hold one truth value for each of 3 observations"):
+        model.predict(observations, state, np.array([True]))
+    model.predict(observations, state, np.array([True, False, False]))

@@ -83,7 +83,6 @@ class ActingPolicy(BasePolicy):
     """The part of `CoagentPolicy` that acts; the arguments are explained there."""
 
     actor: Network
-    deterministic_mode: str
     marginal_samples: int
     exploration_probability: float
     firing_rate: tuple[float, ...]
@@ -101,6 +100,20 @@ class ActingPolicy(BasePolicy):
     def action_kind(self) -> int | None:
         """How outputs become actions, a code of `coagent_rl.agents.block`, or None."""
         raise NotImplementedError
+
+    @property
+    def deterministic_mode(self) -> str:
+        """What ``predict(deterministic=True)`` means; to assign None assigns what was measured to be best."""
+        mode: str = self.__dict__["deterministic_mode"]
+        return mode
+
+    @deterministic_mode.setter
+    def deterministic_mode(self, mode: str | None) -> None:
+        if mode is not None and not (isinstance(mode, str) and mode in DETERMINISTIC_MODES):
+            raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {mode!r}.")
+        is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
+        best = "marginal" if isinstance(self.action_space, spaces.Box) or not is_random else "hashed"
+        self.__dict__["deterministic_mode"] = mode or best
 
     @property
     def bank(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from coagent_rl.agents.compiled import CompiledTraining, is_nothing, reason_for_steps
 from coagent_rl.agents.construction import Construction
 from coagent_rl.agents.logs import record_learning, record_training, remembered, run_name
+from coagent_rl.agents.normaliser import BeforeStep
 from coagent_rl.agents.rule_checks import check_result
 from coagent_rl.agents.signatures import show_all_arguments
 from coagent_rl.agents.spaces import batch_of_one, describe
@@ -20,6 +21,7 @@ from coagent_rl.arrays import NOISE_STEP, VALUES
 from coagent_rl.learner import Learner
 from coagent_rl.networks.forward import forward
 from coagent_rl.networks.units import SAMPLE
+from coagent_rl.streams import as_seed
 
 STEPS_BETWEEN_LOGS = 1000  # environment steps at least
 FOREVER = 2**62
@@ -95,6 +97,7 @@ class CoagentAlgorithm(Construction):
         from coagent_rl.training.environments import make_environments, normalised
         from coagent_rl.training.hyperparameters import RUN_KEYS, shipped_settings
 
+        seed = as_seed(seed)
         settings = shipped_settings(cls, env_id)
         env = make_environments(env_id, 1, seed, {}, settings.get("env_wrapper"))
         arguments = {key: value for key, value in settings.items() if key not in RUN_KEYS}
@@ -129,6 +132,7 @@ class CoagentAlgorithm(Construction):
             raise ValueError("There is no environment to learn from: give one to load, or call set_env.")
         if not isinstance(total_timesteps, numbers.Real) or np.isnan(float(total_timesteps)):
             raise ValueError(f"total_timesteps must be a number, not {total_timesteps!r}.")
+        before_step = BeforeStep(self.get_vec_normalize_env())
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or run_name(self), progress_bar
         )
@@ -141,10 +145,14 @@ class CoagentAlgorithm(Construction):
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
         self.why_step_by_step = reason_for_steps(self, callback)
-        if self.why_step_by_step is None:
-            self._learn_compiled(int(min(total_timesteps, FOREVER)), callback, log_interval)
-        else:
-            self._learn_step_by_step(total_timesteps, callback, log_interval)
+        try:
+            if self.why_step_by_step is None:
+                self._learn_compiled(int(min(total_timesteps, FOREVER)), callback, log_interval)
+            else:
+                self._learn_step_by_step(total_timesteps, callback, log_interval, before_step)
+        except ValueError:
+            before_step.put_back()
+            raise
         callback.on_rollout_end()
         if log_interval is not None and self.num_timesteps > max(self._logged[1], self._num_timesteps_at_start):
             self._log()
@@ -181,7 +189,9 @@ class CoagentAlgorithm(Construction):
         self._logged = self._episode_num, self.num_timesteps
         self.dump_logs()
 
-    def _learn_step_by_step(self, total_timesteps: float, callback: BaseCallback, log_interval: int | None) -> None:
+    def _learn_step_by_step(
+        self, total_timesteps: float, callback: BaseCallback, log_interval: int | None, before_step: BeforeStep
+    ) -> None:
         env, noise = self.env, self.noise
         assert env is not None
         assert noise is not None
@@ -191,11 +201,10 @@ class CoagentAlgorithm(Construction):
         actor, counters = self.actor_learner, self.actor_learner.counters
         structure = (network.layout, network.constants, self.acting_parameters(actor))
         outputs = self._acting[VALUES][:, network.slot(-1)]
-        clip = self.reward_clip
-        zero_where_truncated = self.truncation == "zero_td_error"
         observations = self._encode(self._last_obs, self.n_envs)
         is_asked = not is_nothing(callback)
         learn_from, encode, n_envs, block = self._learn_from, self._encode, self.n_envs, noise.block
+        is_normalised = before_step.env is not None
 
         while self.num_timesteps < total_timesteps or self._is_between_updates():
             if noise.cursor >= len(block):
@@ -211,18 +220,21 @@ class CoagentAlgorithm(Construction):
             noise.cursor += 1
             actions = policy.to_actions(outputs)
 
+            if is_normalised:
+                before_step.keep()
             new_obs, rewards, dones, infos = env.step(actions)
             next_inputs = encode(new_obs, n_envs)
             ended = int(np.count_nonzero(dones))
             if ended:
                 ends, truncated = self._ends(next_inputs, dones, infos)
                 terminated = dones & ~truncated
-                ignored = truncated if zero_where_truncated else self._never
+                ignored = truncated if self.truncation == "zero_td_error" else self._never
             else:
                 ends, terminated, ignored = next_inputs, dones, self._never
             episode_starts = self._last_episode_starts
             if self._rates_move:
                 self._set_rates()
+            clip = self.reward_clip
             # NaN stays NaN, but clipping would hide an infinite reward.
             learned = rewards if clip is None or not np.isfinite(rewards).all() else np.clip(rewards, -clip, clip)
             learn_from(observations, learned, ends, terminated, ignored, episode_starts)
@@ -311,9 +323,14 @@ class CoagentAlgorithm(Construction):
         return ends, truncated
 
     def _raise_not_finite(self, inputs: np.ndarray, rewards: np.ndarray | None) -> None:
-        for name, rows in (("observation", inputs), ("reward", rewards)):
-            if rows is None:
+        vec = self.get_vec_normalize_env()
+        for name, rows, source in (("observation", inputs, "old_obs"), ("reward", rewards, "old_reward")):
+            if rows is None or np.isfinite(rows).all():
                 continue
+            # One number that is not finite makes all normalised ones NaN: what the environments gave says which it was.
+            raw = getattr(vec, source, None)
+            if isinstance(raw, np.ndarray) and not np.isfinite(raw).all():
+                rows = raw
             for row, values in enumerate(np.atleast_1d(rows)):
                 if not np.all(np.isfinite(values)):
                     raise ValueError(

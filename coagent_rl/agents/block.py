@@ -222,6 +222,12 @@ def train_block(
             terminated[row] = dones[row] and not cut[row]
             ignored[row] = cut[row] and plan[IGNORES_CUTS] > 0.0
         if normaliser[NORMALISES] > 0.0:
+            if normaliser[TRAINING] > 0.0 and not (all_finite(raw_observations) and all_finite(raw_rewards)):
+                # The statistics would be NaN for good; what the environments gave is what the error shows.
+                for row in range(n_rows):
+                    rewards[row] = raw_rewards[row]
+                    copy(raw_observations[row], ends[row])
+                return CRITIC_REFUSED, step
             normalise(normaliser, statistics, raw_observations, raw_ends, raw_rewards, dones, observations, ends, rewards)
         else:
             for row in range(n_rows):
@@ -260,6 +266,15 @@ def all_below(limit: int, numbers: Array) -> bool:
     fine = True
     for k in range(numbers.size):
         fine = fine and numbers[k] < limit
+    return fine
+
+
+@part
+def all_finite(numbers: Array) -> bool:
+    """Whether all numbers of an array are finite."""
+    fine = True
+    for number in numbers.flat:
+        fine = fine and math.isfinite(number)
     return fine
 
 

@@ -128,8 +128,6 @@ class CompiledTraining:
         self.plan[block.ACTION_KIND] = model.policy.action_kind
         self.plan[block.MODE] = SAMPLE
         self.plan[block.CLIPS_OUTPUTS] = float(model._clips_outputs())
-        self.plan[block.REWARD_CLIP] = model.reward_clip or 0.0
-        self.plan[block.IGNORES_CUTS] = float(model.truncation == "zero_td_error")
         self.settings, self.statistics = self._statistics()
         width = network.n_inputs
         assert model._last_episode_starts is not None
@@ -183,7 +181,8 @@ class CompiledTraining:
         vec.ret_rms.mean, vec.ret_rms.var = return_mean.reshape(()), return_var.reshape(())
         vec.ret_rms.count = float(self.settings[block.RETURN_COUNT])
         vec.returns = returns
-        vec.old_obs, vec.old_reward = self.env.observations.copy(), self.env._rewards.copy()
+        if np.isfinite(self.env.observations).all() and np.isfinite(self.env._rewards).all():
+            vec.old_obs, vec.old_reward = self.env.observations.copy(), self.env._rewards.copy()
 
     # ------------------------------------------------------------------ blocks
 
@@ -220,6 +219,8 @@ class CompiledTraining:
         most_steps = min(most_steps, len(self.record[0]), critic.steps_until_draw())
         actor.counters[NOISE_STEP] = noise.cursor
         self.plan[block.TIME], self.plan[block.MOST_STEPS] = model.num_timesteps, most_steps
+        self.plan[block.REWARD_CLIP] = model.reward_clip or 0.0
+        self.plan[block.IGNORES_CUTS] = float(model.truncation == "zero_td_error")
         self.plan[block.STOP_EPISODES :] = math.inf
         for number, pair in enumerate(stops):
             self.plan[block.STOP_EPISODES + 2 * number : block.STOP_EPISODES + 2 * number + 2] = pair

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import numbers
+import os
 import warnings
 from abc import abstractmethod
 from collections import deque
@@ -16,14 +16,13 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from coagent_rl.agents import search
+from coagent_rl.agents.arguments import CRITICS, Arguments
 from coagent_rl.agents.logs import N_RECENT
 from coagent_rl.agents.policy import CoagentPolicy
-from coagent_rl.agents.rates import LearningRates
 from coagent_rl.agents.rule_checks import check_rule
 from coagent_rl.agents.signatures import unknown_argument
 from coagent_rl.agents.spaces import check_action_space, observation_size
@@ -37,21 +36,14 @@ from coagent_rl.networks.units import BERNOULLI, GAUSSIAN, GAUSSIAN_PREACTIVATIO
 from coagent_rl.noise import Noise
 from coagent_rl.optimizers import CRITIC_KAPPA
 from coagent_rl.schedules import LearningRate
-from coagent_rl.streams import generator
+from coagent_rl.streams import as_seed, generator
 
-TRUNCATIONS = ("bootstrap", "zero_td_error")
 UNSAVED = ("recent_errors", "_logged", "_rates_move")
-CRITICS = {"td": "softplus", "map_prop": "gaussian_softplus", None: "softplus"}
-"""Name of a critic → its hidden units, where the user names none."""
 
 
-class Construction(LearningRates):
+class Construction(Arguments):
     """The part of `CoagentAlgorithm` that makes and checks; the arguments are explained there."""
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": CoagentPolicy,
-        "MultiInputPolicy": CoagentPolicy,
-    }
     policy: CoagentPolicy
     _logged: tuple[int, int]
     _rates_move: bool
@@ -96,30 +88,36 @@ class Construction(LearningRates):
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise TypeError(unknown_argument(type(self), next(iter(unknown))))
+            name, value = next(iter(unknown.items()))
+            raise TypeError(unknown_argument(type(self), name, value, policy if isinstance(policy, type) else None))
         if not isinstance(policy_kwargs, Mapping | None):
             raise ValueError(f"policy_kwargs must be a dictionary, not {policy_kwargs!r}.")
         if isinstance(stats_window_size, bool) or not isinstance(stats_window_size, int) or stats_window_size < 1:
             raise ValueError(f"stats_window_size must be a whole number from 1, not {stats_window_size!r}.")
         self._check_policy(policy)
-        if isinstance(env, str) and (twin := twin_of(env, {})) is not None:
-            if verbose >= 1:
-                print(f"Creating environment from the given name '{env}'")
-                print("Wrapping the env in a CompiledVecEnv, which monitors itself.")
-            env = CompiledVecEnv(twin)
+        if not isinstance(verbose, int) or verbose < 0:
+            raise ValueError(f"verbose must be a whole number from 0, not {verbose!r}.")
+        if not isinstance(tensorboard_log, str | os.PathLike | None):
+            raise ValueError(f"tensorboard_log must be a folder's path or None, not {tensorboard_log!r}.")
+        has_critic = (policy_kwargs or {}).get("has_critic", critic is not None)
+        if has_critic != (critic is not None):
+            raise ValueError(
+                f"policy_kwargs: has_critic={has_critic!r} does not go with critic={critic!r}, which says whether "
+                f"there is a critic (None for none): leave has_critic away."
+            )
         if str(device) not in ("auto", "cpu"):
             warnings.warn(f"Everything runs on the CPU; device={device!r} is ignored.", stacklevel=2)
         super().__init__(
             policy,
-            env,
+            _with_twin(env, verbose),
             learning_rate=learning_rate,  # type: ignore[arg-type]  # every layer has its own
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
+            tensorboard_log=None if tensorboard_log is None else os.fspath(tensorboard_log),
+            verbose=int(verbose),
             device="cpu",
             support_multi_env=True,
-            seed=seed,
+            seed=as_seed(seed),
         )
         if env is None and _init_setup_model:
             raise ValueError("env is None: give an environment, or its id, to learn from.")
@@ -205,56 +203,6 @@ class Construction(LearningRates):
                     f"{self.algorithm} trains stochastic hidden units (each learns from its own exploration), "
                     f"not {layer.kind!r} ones; possible are {possible}."
                 )
-
-    @classmethod
-    def _check_policy(cls, policy: object) -> None:
-        if isinstance(policy, str) and policy in cls.policy_aliases:
-            return
-        if not (isinstance(policy, type) and issubclass(policy, CoagentPolicy)):
-            raise ValueError(
-                f"policy must be one of {list(cls.policy_aliases)} or a subclass of CoagentPolicy, not {policy!r}: "
-                f"coagent networks are layers of units that take a vector of numbers, no images and no history."
-            )
-
-    def _check_arguments(self) -> None:
-        """Raise a ValueError for values out of range; called where a model is made and where one is loaded."""
-        for name in ("temperature", "weight_decay"):
-            self._check_number(name)
-        for name in ("gamma", "actor_lambda", "critic_lambda"):
-            self._check_share(name, "[0")
-        if not 0.0 <= self.weight_decay < np.inf:
-            raise ValueError(f"weight_decay must be finite and not negative, not {self.weight_decay!r}.")
-        if not isinstance(self.critic, str | None) or self.critic not in CRITICS:
-            raise ValueError(f"critic must be one of {tuple(CRITICS)}, not {self.critic!r}.")
-        if not isinstance(self.critic_kwargs, Mapping | None):
-            raise ValueError(f"critic_kwargs must be a dictionary, not {self.critic_kwargs!r}.")
-        if self.critic != "map_prop" and self.critic_kwargs:
-            raise ValueError(
-                f"critic_kwargs are for the critic 'map_prop'; {self.critic!r} takes none: {self.critic_kwargs}."
-            )
-        if self.truncation not in TRUNCATIONS:
-            raise ValueError(f"truncation must be one of {TRUNCATIONS}, not {self.truncation!r}.")
-        if self.reward_clip is not None:
-            self._check_number("reward_clip")
-            if not self.reward_clip > 0.0:
-                raise ValueError(f"reward_clip must be positive or None, not {self.reward_clip!r}.")
-
-    def _check_number(self, name: str) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise ValueError(f"{name} must be a number, not {value!r}.")
-
-    def _check_share(self, name: str, least: str = "(0") -> None:
-        """Check a number up to 1, from ``"[0"`` on or above ``"(0"``."""
-        self._check_number(name)
-        value = getattr(self, name)
-        if not (0.0 < value <= 1.0 or (value == 0.0 and least == "[0")):
-            raise ValueError(f"{name} must lie in {least}, 1], not {value!r}.")
-
-    def _check_positive(self, name: str) -> None:
-        self._check_number(name)
-        if not 0.0 < getattr(self, name) < np.inf:
-            raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)!r}.")
 
     # ------------------------------------------------------------------ construction
 
@@ -343,6 +291,7 @@ class Construction(LearningRates):
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the environments, the noise of training and that of `predict`; initial parameters stay as they are."""
+        seed = as_seed(seed)
         super().set_random_seed(seed)
         if seed is not None and getattr(self, "policy", None) is not None:
             self.noise = Noise(generator(seed, "actor_noise"))
@@ -352,8 +301,10 @@ class Construction(LearningRates):
             self.policy.seed_predictions(seed)
 
     @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        env = maybe_make_env(env, verbose)
+    def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        env = maybe_make_env(_with_twin(env, verbose), verbose)
+        if not (hasattr(env, "observation_space") and hasattr(env, "action_space")):
+            raise ValueError(f"env must be an environment, its id, or a vectorised environment, not {env!r}.")
         observation_size(env.observation_space)
         check_action_space(env.action_space)
         if isinstance(env, gym.Env):
@@ -398,3 +349,14 @@ class Construction(LearningRates):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "actor_learner", "critic_model", "_acting", "_never", *UNSAVED]
+
+
+def _with_twin(env: Any, verbose: int) -> Any:
+    """The compiled twin of an environment that is given by its id, if it has one; otherwise what is given."""
+    twin = twin_of(env, {}) if isinstance(env, str) else None
+    if twin is None:
+        return env
+    if verbose >= 1:
+        print(f"Creating environment from the given name '{env}'")
+        print("Wrapping the env in a CompiledVecEnv, which monitors itself.")
+    return CompiledVecEnv(twin)

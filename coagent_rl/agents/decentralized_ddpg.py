@@ -71,6 +71,7 @@ class DecentralizedDDPG(NoisyNeurons):
     actor_has_traces = False
     default_rates = {**NoisyNeurons.default_rates, "neuron_critic_learning_rate": 2e-3}  # noqa: RUF012
     neuron_critic_learning_rate = RateAttribute()
+    assignable = NoisyNeurons.assignable | {"learning_starts", "train_freq", "gradient_steps"}
 
     def __init__(
         self,
@@ -136,6 +137,15 @@ class DecentralizedDDPG(NoisyNeurons):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 other = ", or -1 for as many as there were transitions" if name == "gradient_steps" else ""
                 raise ValueError(f"{name} must be a whole number from {least}{other}, not {value!r}.")
+        self._check_learning_starts()
+
+    def _check_learning_starts(self) -> None:
+        replay = self.replay_buffer
+        if replay is not None and self.learning_starts > replay.capacity:
+            raise ValueError(
+                f"learning_starts ({self.learning_starts}) is more than the buffer holds ({replay.capacity} "
+                f"transitions of {self.n_envs} environments): nothing would be learned."
+            )
 
     def _train_freq(self) -> tuple[int, str]:
         """``train_freq`` as a number and its unit; raises a ValueError where it is something else."""
@@ -180,11 +190,7 @@ class DecentralizedDDPG(NoisyNeurons):
         super()._setup_model()
         if self.buffer_size is not None:
             self.replay_buffer = Replay(self.policy.actor, self.buffer_size, self.n_envs)
-            if self.learning_starts > self.replay_buffer.capacity:
-                raise ValueError(
-                    f"learning_starts ({self.learning_starts}) is more than the buffer holds ({self.replay_buffer.capacity} "
-                    f"transitions of {self.n_envs} environments): nothing would be learned."
-                )
+            self._check_learning_starts()
             if self.replay_rng is None:
                 self.replay_rng = generator(self.seed, "replay")
 

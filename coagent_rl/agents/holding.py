@@ -52,9 +52,20 @@ def sample_holding(
     if state is None:
         fires[:] = 1.0
     else:
-        activity[VALUES] = state[0]
+        held = state[0] if isinstance(state, tuple | list) and state else state
+        if np.shape(held) != activity[VALUES].shape:
+            raise ValueError(
+                f"state must be what the last call of predict gave for as many observations, an array of shape "
+                f"{activity[VALUES].shape} in a tuple, not of {np.shape(held)}; None begins anew."
+            )
+        activity[VALUES] = held
         if episode_start is not None:
-            fires[0, np.asarray(episode_start, bool)] = 1.0
+            starts = np.asarray(episode_start, bool)
+            if starts.shape not in ((), (n,)):
+                raise ValueError(
+                    f"episode_start must hold one truth value for each of {n} observations, not {episode_start!r}."
+                )
+            fires[0, starts] = 1.0
     if not forward(network.structure, activity, inputs, np.concatenate([noise, fires], axis=2), 0, SAMPLE):
         raise ValueError("The observations contain NaN or infinity, or the network's parameters have diverged.")
     values = activity[VALUES].copy()

@@ -144,7 +144,7 @@ class NoisyNeurons(CoagentAlgorithm):
             if key in self.policy_kwargs:
                 raise ValueError(f"policy_kwargs must not hold {key!r} here: the agent's argument is {argument}.")
         units = self.policy_kwargs.get("units", "gaussian_tanh")
-        if not all(is_gaussian(kind) for kind in ([units] if isinstance(units, str) else units)):
+        if not all(is_gaussian(kind) for kind in (units if isinstance(units, list | tuple) else [units])):
             raise ValueError(f"{self.algorithm} trains Gaussian units (a mean with noise added), not {units!r}.")
         n_hidden = len(hidden_sizes(self.policy_kwargs.get("net_arch"))[0])
         return {

@@ -68,6 +68,43 @@ def put_normaliser(state: Mapping[str, Any] | None, env: VecEnv) -> VecEnv:
     return wrapper
 
 
+class BeforeStep:
+    """What a normaliser was before the last step, so that one that was not finite leaves nothing behind.
+
+    `VecNormalize` puts new arrays in the place of old ones, so that to keep it is to keep references.
+
+    Args:
+        env: None is no normaliser, with which nothing is done.
+    """
+
+    def __init__(self, env: VecNormalize | None) -> None:
+        self.env = env
+        self.keep()
+
+    def keep(self) -> None:
+        """Keep what there is now."""
+        self._kept = [(part, vars(part).copy()) for part in self._parts()]
+
+    def put_back(self) -> None:
+        """Go back to what was kept, if what there is now is not finite."""
+        if self.env is not None and not _is_finite(state_of_normaliser(self.env)):
+            for part, before in self._kept:
+                vars(part).update(before)
+
+    def _parts(self) -> list[Any]:
+        if self.env is None:
+            return []
+        statistics = [getattr(self.env, name, None) for name in STATISTICS]
+        parts = [part for found in statistics for part in (found.values() if isinstance(found, Mapping) else [found])]
+        return [self.env, *(part for part in parts if part is not None)]
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_finite(part) for part in value.values())
+    return not isinstance(value, np.ndarray) or value.dtype.kind != "f" or bool(np.isfinite(value).all())
+
+
 def _moments(statistics: RunningMeanStd) -> dict[str, Any]:
     return {"mean": np.asarray(statistics.mean), "var": np.asarray(statistics.var), "count": float(statistics.count)}
 

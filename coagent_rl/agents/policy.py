@@ -11,7 +11,6 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from coagent_rl.agents.acting import DETERMINISTIC_MODES
 from coagent_rl.agents.block import CLIPPED, LARGEST
 from coagent_rl.agents.policy_files import load_policy, save_policy
 from coagent_rl.agents.portable import PortablePolicy
@@ -48,12 +47,16 @@ def hidden_sizes(net_arch: NetArch | None) -> tuple[tuple[int, ...], tuple[int, 
     )
     for widths in (actor, critic):
         is_list = isinstance(widths, Sequence | np.ndarray) and not isinstance(widths, str)
-        if not is_list or not all(isinstance(width, (int, np.integer)) and width > 0 for width in widths):
+        if not is_list or not all(
+            type(width) is not bool and isinstance(width, int | np.integer) and width > 0 for width in widths
+        ):
             raise ValueError(f"net_arch must list positive integers, the widths of the hidden layers, not {widths!r}.")
     return tuple(actor), tuple(critic)
 
 
 def _hidden_layers(units: str | Sequence[str], sizes: Sequence[int], sweeps: int) -> list[Layer]:
+    if not isinstance(units, Sequence | np.ndarray):
+        raise ValueError(f"units must be the name of a kind of units, or one for each hidden layer, not {units!r}.")
     kinds = [units] * len(sizes) if isinstance(units, str) else list(units)
     if len(kinds) != len(sizes):
         raise ValueError(
@@ -89,7 +92,8 @@ def _with_variances(layers: Sequence[Layer], variance: float | Sequence[float], 
     """Give the Gaussian layers their variances, a number for all or one each."""
     n_gaussian = sum(layer.has_deviation for layer in layers)
     given = list(variance) if isinstance(variance, Sequence | np.ndarray) else [variance] * n_gaussian
-    if len(given) != n_gaussian or not all(is_positive(v) for v in given):
+    # A number that nothing needs is checked too.
+    if len(given) != n_gaussian or not all(is_positive(v) for v in given or np.atleast_1d(np.asarray(variance, object))):
         raise ValueError(
             f"{name} must be a positive number, or one for each of the {n_gaussian} layers of Gaussian units, "
             f"not {variance!r}."
@@ -119,7 +123,7 @@ class CoagentPolicy(PortablePolicy):
             initial one where it is learned).
         critic_variance: the same for the critic.
         learned_deviation: whether Gaussian output units learn log σ.
-        has_critic: whether there is a value network.
+        has_critic: whether there is a value network; the agent's ``critic`` says it.
         deterministic_mode: what ``predict(deterministic=True)`` means: ``"hashed"`` (all units sample, with noise from a
             generator seeded by the observation), ``"marginal"`` (the most likely action, or the mean one, averaged over a
             fixed bank of samples of the hidden units), ``"mean"`` (hidden units pass their means on), ``"most_likely"``
@@ -170,10 +174,11 @@ class CoagentPolicy(PortablePolicy):
     ) -> None:
         n_inputs = observation_size(observation_space)
         check_action_space(action_space)
-        if deterministic_mode is not None and deterministic_mode not in DETERMINISTIC_MODES:
-            raise ValueError(f"deterministic_mode must be one of {list(DETERMINISTIC_MODES)}, not {deterministic_mode!r}.")
         if type(marginal_samples) is not int or marginal_samples < 1:
             raise ValueError(f"marginal_samples must be a whole number from 1, not {marginal_samples!r}.")
+        for name, given in (("learned_deviation", learned_deviation), ("has_critic", has_critic)):
+            if not isinstance(given, bool):
+                raise ValueError(f"{name} must be True or False, not {given!r}.")
         if not (is_positive(exploration_probability) and exploration_probability <= 1.0):
             raise ValueError(f"exploration_probability must lie in (0, 1], not {exploration_probability!r}.")
         super().__init__(observation_space, action_space, normalize_images=False)
@@ -187,7 +192,6 @@ class CoagentPolicy(PortablePolicy):
             "critic_variance": critic_variance,
             "learned_deviation": learned_deviation,
             "has_critic": has_critic,
-            "deterministic_mode": deterministic_mode,
             "marginal_samples": marginal_samples,
             "exploration_probability": exploration_probability,
             "noise_persistence": noise_persistence,
@@ -208,8 +212,7 @@ class CoagentPolicy(PortablePolicy):
         self.actor = Network(
             n_inputs, _with_variances([*_hidden_layers(units, actor_sizes, gibbs_sweeps), output], variance, "variance")
         )
-        is_random = any(layer.is_stochastic for layer in self.actor.layers[:-1])
-        self.deterministic_mode = deterministic_mode or ("hashed" if is_random and self._bounds is None else "marginal")
+        self.deterministic_mode = deterministic_mode
         rng, self._prediction_seed = generator(seed, "initial_parameters"), stream(seed, "predictions")
         self.actor.initialise(rng)
         self.noise_persistence = _per_layer(noise_persistence, self.actor.depth)
@@ -350,4 +353,5 @@ class CoagentPolicy(PortablePolicy):
         return th.as_tensor(values[:, self.critic.slot(-1)])
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return dict(observation_space=self.observation_space, action_space=self.action_space, **self._constructor_arguments)
+        own = {**self._constructor_arguments, "deterministic_mode": self.deterministic_mode}
+        return dict(observation_space=self.observation_space, action_space=self.action_space, **own)

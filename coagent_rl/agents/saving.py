@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +17,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces, get_system_
 
 from coagent_rl.agents.attributes import check_attributes
 from coagent_rl.agents.coding import Coder, NotPlainError
+from coagent_rl.agents.foreign import check_algorithm, check_given, check_older
 from coagent_rl.agents.normaliser import put_normaliser, state_of_normaliser
 from coagent_rl.agents.policy import hidden_sizes
 from coagent_rl.agents.spaces import observation_size
@@ -111,6 +110,7 @@ class SavedAlgorithm(BaseAlgorithm):
         data = {
             "algorithm": type(self).__name__,
             "attributes": attributes,
+            "deterministic_mode": self.policy.deterministic_mode,
             "normaliser": coder.encode(normaliser),
             "run": coder.encode(None if run is None else dict(run)),
         }
@@ -150,13 +150,14 @@ class SavedAlgorithm(BaseAlgorithm):
 
         Raises:
             FileNotFoundError: if there is no such file.
+            TypeError: for an argument that is neither the constructor's nor an attribute of the saved model.
             ValueError: if the file is damaged, has pickled members (without ``trust``), is of another algorithm or library,
                 or its parameters are not finite; it names the member.
         """
         file = path if isinstance(path, io.BufferedIOBase) else _existing(path)
         where = "the given file" if isinstance(path, io.BufferedIOBase) else str(file)
         if "data" in names_in(file):
-            _check_older(file, where, cls, trust)
+            check_older(file, where, cls, trust, kwargs)
             try:
                 model = super().load(file, env, device, custom_objects, print_system_info, force_reset, **kwargs)
             except (*WRONG, pickle.UnpicklingError) as error:
@@ -232,7 +233,7 @@ def _load(
 ) -> SelfSaved:
     members = read_archive(file, "model", MEMBERS, where)
     data = _data(members, where)
-    _check_algorithm(data.get("algorithm"), where, cls)
+    check_algorithm(data.get("algorithm"), where, cls)
     coder = Coder(_arrays(members), cls._known_classes())
     parameters = _parameters(members, where)
     attributes = data.get("attributes")
@@ -241,6 +242,7 @@ def _load(
     custom_objects = {k: v for k, v in custom_objects.items() if k in attributes or f"{PICKLED}{k}.pkl" in members}
     own = {name: _decoded(coder, value, where) for name, value in attributes.items() if name not in custom_objects}
     found = {**own, **_unpickled(members, where, trust, custom_objects), **custom_objects}
+    check_given(cls, kwargs, found)
     n_envs = found.get("n_envs")
     try:
         check_attributes({**own, "observation_space": found["observation_space"], "n_envs": n_envs}, cls)
@@ -271,6 +273,8 @@ def _load(
         vars(model).update(found)
         vars(model).update(kwargs)
         model._setup_model()
+        if "deterministic_mode" in data and "policy_kwargs" not in custom_objects:
+            model.policy.deterministic_mode = data["deterministic_mode"]  # it may have been assigned
     except WRONG as error:
         said = str(error) or type(error).__name__
         if isinstance(error, ValueError) and any(said.startswith(name) for name in kwargs):
@@ -372,29 +376,3 @@ def _existing(path: Any) -> Path:
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(f"There is no model at {path} (nor at {path}.zip).")
-
-
-def _check_algorithm(saved: object, where: str, cls: type) -> None:
-    if saved not in [kind.__name__ for kind in cls.__mro__]:
-        raise ValueError(
-            f"{where} holds a model of {saved or 'another library'}, not of {cls.__name__}: load it with its own class."
-        )
-
-
-def _check_older(file: Any, where: str, cls: type, trust: bool) -> None:
-    """Check a file in Stable-Baselines3's format, in which older versions saved."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            data = json.loads(archive.read("data"))
-    except BROKEN as error:
-        raise ValueError(f"{where} is not a saved model: {error}.") from error
-    finally:
-        if hasattr(file, "seek"):
-            file.seek(0)
-    saved = data.get("algorithm") if isinstance(data, dict) else None
-    _check_algorithm(saved if isinstance(saved, str) else None, where, cls)
-    if not trust:
-        raise ValueError(
-            f"{where} was saved by an older version and is pickled, and unpickling may run any code: load it with "
-            f"trust=True (--trust on the command line) if you know where it comes from, and save it again."
-        )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 from coagent_rl.registry import nearest
 
 _ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n|\n(?=    ))+)", flags=re.M)
+NOT_GIVEN = ("observation_space", "action_space", "lr_schedule")
+"""Arguments of a policy that the agent gives it."""
 
 
 def complete_signature(kind: type, end: type) -> inspect.Signature:
@@ -30,10 +33,19 @@ def complete_signature(kind: type, end: type) -> inspect.Signature:
     return inspect.Signature(sorted(found.values(), key=lambda parameter: parameter.kind))
 
 
-def unknown_argument(kind: type, name: str) -> str:
-    """What to say of an argument that an agent does not have."""
+def unknown_argument(kind: Any, name: str, value: object, policy: type | None = None) -> str:
+    """What to say of an argument that an agent does not have.
+
+    Args:
+        kind: the agent's class.
+        policy: the policy's class, whose arguments have a place of their own; None is the agent's usual one.
+    """
+    says = f"{kind.__name__} has no argument {name!r}."
+    of_policy = inspect.signature(policy or kind.policy_aliases["MlpPolicy"]).parameters
+    if name in of_policy and name not in NOT_GIVEN:
+        return f"{says} It belongs in policy_kwargs: policy_kwargs=dict({name}={value!r})."
     known = [known for known in inspect.signature(kind).parameters if known[0] != "_"]
-    return f"{kind.__name__} has no argument {name!r}. {nearest(name, known, f'help({kind.__name__}) lists all.')}"
+    return f"{says} {nearest(name, known, f'help({kind.__name__}) lists all.')}"
 
 
 def show_all_arguments(kind: type, end: type) -> None:
