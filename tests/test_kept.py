@@ -217,7 +217,6 @@ def reader(value: object, code: str = "lambda x: x + VALUE.a.b") -> Callable[...
         (one, two, flush, named, Point, Other),
         (module("m", a=1), module("m", a=2), module("m", a=module("n", b=1)), module("m", a=module("n", b=2))),
     ],
-    ids=str,
 )
 def test_another_value_has_another_fingerprint(values) -> None:
     found = [fingerprint(reader(value)) for value in values]
