@@ -7,6 +7,7 @@ from typing import Any
 
 from coagent_rl.arrays import NOISE_STEP, Arrays, named
 from coagent_rl.kernel import Array, copy, exact_kernel, part, releasing_kernel
+from coagent_rl.networks.forward import all_finite
 from coagent_rl.pointers import call_critic, call_environment, call_forward, call_rule
 
 # Why a block ended.
@@ -222,7 +223,7 @@ def train_block(
             terminated[row] = dones[row] and not cut[row]
             ignored[row] = cut[row] and plan[IGNORES_CUTS] > 0.0
         if normaliser[NORMALISES] > 0.0:
-            if normaliser[TRAINING] > 0.0 and not (all_finite(raw_observations) and all_finite(raw_rewards)):
+            if normaliser[TRAINING] > 0.0 and not (all_finite(raw_observations) and all_finite(raw_rewards.reshape(1, -1))):
                 # The statistics would be NaN for good; what the environments gave is what the error shows.
                 for row in range(n_rows):
                     rewards[row] = raw_rewards[row]
@@ -266,15 +267,6 @@ def all_below(limit: int, numbers: Array) -> bool:
     fine = True
     for k in range(numbers.size):
         fine = fine and numbers[k] < limit
-    return fine
-
-
-@part
-def all_finite(numbers: Array) -> bool:
-    """Whether all numbers of an array are finite."""
-    fine = True
-    for number in numbers.flat:
-        fine = fine and math.isfinite(number)
     return fine
 
 
