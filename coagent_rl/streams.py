@@ -11,13 +11,15 @@ import numpy as np
 
 STREAMS = ("initial_parameters", "predictions", "actor_noise", "critic_noise", "replay", "feedback")
 """The streams; new ones are added at the end, because a stream's numbers depend on its place."""
+LARGEST_SEED = 2**32 - 1
+"""NumPy's."""
 
 
 def as_seed(seed: Any) -> int | None:
     """Read a seed; a ValueError for anything but None or a whole number that environments and NumPy take."""
     if seed is None:
         return None
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
         raise ValueError(f"seed must be None or a whole number from 0 to 2**32 - 1, not {seed!r}.")
     return int(seed)
 

@@ -32,7 +32,9 @@ LEAST = {
     "final_eval_episodes": (0, "at least 0"),
     "verbose": (0, "at least 0"),
 }
-"""The smallest value of each number, and what it must be, for messages; -1 may mean something of its own."""
+"""The smallest value of each number, and what it must be, for messages."""
+SPECIAL = {"n_jobs", "eval_freq", "save_freq"}
+"""Numbers of which -1 means something of its own."""
 TUNING: dict[str, dict[str, Any]] = {
     "--n-trials": {"type": int, "default": 100, "help": "trials of the study, those of other workers included"},
     "--objective": {
@@ -129,11 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check_values(arguments: argparse.Namespace) -> None:
     """Refuse numbers and names that mean nothing, whatever they are given with."""
-    from coagent_rl.training.hyperparameters import LARGEST_SEED
+    from coagent_rl.streams import LARGEST_SEED
 
     for name, (least, what) in LEAST.items():
         given = getattr(arguments, name)
-        if given is not None and given < least and not (given == -1 and "-1" in what):
+        if given is not None and given < least and not (given == -1 and name in SPECIAL):
             raise ValueError(f"--{name.replace('_', '-')} must be {what}, not {given}.")
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed must not be negative, not {arguments.seed}.")
@@ -232,14 +234,12 @@ def train_in(
     """Train in the folder of a run, new or going on, and say what came of it; signals end it between two steps."""
     from coagent_rl.analysis.plots import learning_curve
     from coagent_rl.training.checkpoints import Interruption
-    from coagent_rl.training.files import read_config
     from coagent_rl.training.hyperparameters import trust_flag
     from coagent_rl.training.run import train
 
     folder = options.folder
     assert folder is not None
-    config = read_config(folder)
-    words = shlex.quote(str(folder)) + trust_flag(config["algo"], config["env"], [config["settings"]])
+    words = shlex.quote(str(folder)) + trust_flag(algorithm, env_id, [settings])
     how = f"To go on: python train.py --resume {words}"
     try:
         with Interruption() as options.interruption:

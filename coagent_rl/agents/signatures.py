@@ -9,7 +9,7 @@ from typing import Any
 from coagent_rl.registry import nearest
 
 _ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n|\n(?=    ))+)", flags=re.M)
-NOT_GIVEN = ("observation_space", "action_space", "lr_schedule")
+NOT_GIVEN = {"observation_space", "action_space", "lr_schedule", "has_critic", "seed"}
 """Arguments of a policy that the agent gives it."""
 
 
@@ -33,6 +33,16 @@ def complete_signature(kind: type, end: type) -> inspect.Signature:
     return inspect.Signature(sorted(found.values(), key=lambda parameter: parameter.kind))
 
 
+def policy_arguments(kind: Any, policy: type | None = None) -> set[str]:
+    """Names of what an agent's ``policy_kwargs`` may hold, without what the agent sets itself.
+
+    Args:
+        kind: the agent's class.
+        policy: the policy's class; None is the agent's usual one.
+    """
+    return set(inspect.signature(policy or kind.policy_aliases["MlpPolicy"]).parameters) - NOT_GIVEN
+
+
 def unknown_argument(kind: Any, name: str, value: object, policy: type | None = None) -> str:
     """What to say of an argument that an agent does not have.
 
@@ -41,8 +51,7 @@ def unknown_argument(kind: Any, name: str, value: object, policy: type | None = 
         policy: the policy's class, whose arguments have a place of their own; None is the agent's usual one.
     """
     says = f"{kind.__name__} has no argument {name!r}."
-    of_policy = inspect.signature(policy or kind.policy_aliases["MlpPolicy"]).parameters
-    if name in of_policy and name not in NOT_GIVEN:
+    if name in policy_arguments(kind, policy):
         return f"{says} It belongs in policy_kwargs: policy_kwargs=dict({name}={value!r})."
     known = [known for known in inspect.signature(kind).parameters if known[0] != "_"]
     return f"{says} {nearest(name, known, f'help({kind.__name__}) lists all.')}"

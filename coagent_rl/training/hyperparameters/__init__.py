@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from coagent_rl.registry import ALGORITHMS, algorithm_class, check_algorithm, import_own, nearest
+from coagent_rl.streams import LARGEST_SEED
 from coagent_rl.training.reading import yaml_from
 
 RUN_KEYS = {"n_timesteps", "n_episodes", "normalize", "env_wrapper"}
@@ -22,9 +23,6 @@ PACKAGES = {
     r"(highway|merge|roundabout|parking|intersection|racetrack)(-\w+)*-v\d": "highway-env",
 }
 """Environments that other packages register when they are imported: how their ids begin → package."""
-
-LARGEST_SEED = 2**32 - 1
-"""NumPy's."""
 
 TRUSTED = ("gymnasium", "stable_baselines3", "coagent_rl")
 """Packages from which a run's own files may name classes and environments."""
@@ -126,13 +124,16 @@ def check_keys(settings: Mapping[str, Any], algorithm: str, source: str) -> None
     others = [key for key in settings if key not in RUN_KEYS]
     known = RUN_KEYS | constructor_arguments(algorithm) if others else RUN_KEYS
     for key in others:
-        if key not in known and key in policy_arguments(algorithm):
+        if key in known:
+            continue
+        from coagent_rl.agents.signatures import policy_arguments
+
+        if key in policy_arguments(algorithm_class(algorithm)):
             how = f"policy_kwargs: {{{key}: {settings[key]!r}}}"
             if source == "-params":
                 how = f'"policy_kwargs:dict({key}={settings[key]!r})", in the place of all policy_kwargs of the settings'
             raise ValueError(f"{key!r} in {source} belongs in the policy_kwargs of {algorithm}: write {how}.")
-        if key not in known:
-            raise ValueError(f"Unknown key {key!r} in {source} for {algorithm}. {nearest(str(key), known)}")
+        raise ValueError(f"Unknown key {key!r} in {source} for {algorithm}. {nearest(str(key), known)}")
     if settings.get("n_timesteps") is not None and settings.get("n_episodes") is not None:
         raise ValueError(f"{source} gives both n_timesteps and n_episodes for {algorithm}; give one.")
     for key in ("n_timesteps", "n_episodes"):
@@ -164,14 +165,6 @@ def constructor_arguments(algorithm: str) -> set[str]:
 
     names = set(inspect.signature(algorithm_class(algorithm)).parameters)
     return names - {"policy", "env", "seed", "verbose", "tensorboard_log", "device", "_init_setup_model"}
-
-
-def policy_arguments(algorithm: str) -> set[str]:
-    """Names of what ``policy_kwargs`` may hold, without what an algorithm sets itself."""
-    import inspect
-
-    names = set(inspect.signature(algorithm_class(algorithm).policy_aliases["MlpPolicy"]).parameters)
-    return names - {"observation_space", "action_space", "lr_schedule", "has_critic", "seed"}
 
 
 def load_hyperparameters(algorithm: str, env_id: str, file: str | None = None) -> dict[str, Any]:
