@@ -140,6 +140,11 @@ def test_an_argument_of_the_policy_is_sent_there(name) -> None:
         WeightMax("MlpPolicy", "CartPole-v1", **{name: 0.5})
 
 
+def test_an_argument_that_the_agent_gives_the_policy_is_not_sent_there() -> None:
+    with pytest.raises(TypeError, match=r"no argument 'has_critic'\. Did you mean critic\?$"):
+        WeightMax("MlpPolicy", "CartPole-v1", has_critic=False)
+
+
 def test_load_takes_arguments_and_saved_attributes_only(tmp_path) -> None:
     make().save(tmp_path / "model")
     with pytest.raises(TypeError, match=r"^WeightMax has no argument 'gama'\. Did you mean gamma\?$"):
